@@ -1,0 +1,5 @@
+"""`python -m loopreview`."""
+
+from loopreview.cli.main import run
+
+run()

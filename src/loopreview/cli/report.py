@@ -1,0 +1,141 @@
+"""status and agreement: numbers over the whole workspace."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from loopreview.cli.call import Call, money, percent, shared_options, table
+
+_gate = click.option("--gate", is_flag=True, help="Exit 1 where the answer is a no.")
+
+
+@click.command()
+@_gate
+@shared_options
+def status(call: Call, gate: bool) -> None:
+    """Batches, pass rates, and what to do next."""
+    from loopreview.report import status as look
+
+    with call.open() as workspace:
+        document = look(workspace)
+    call.emit(document, lambda: _status(document))
+    if gate and document["gate"]["advice"] != "scale":
+        click.get_current_context().exit(1)
+
+
+def _status(found: dict[str, Any]) -> Iterator[str]:
+    yield from table(
+        (
+            (
+                row["id"],
+                row["origin"],
+                row["n"],
+                row["passed"],
+                row["failed"],
+                row["unscored"],
+                percent(row["pass_rate"]),
+                "–" if row["interval"] is None else f"{100 * row['interval'][0]:.0f}–{100 * row['interval'][1]:.0f}",
+                {True: "yes", False: "no", None: "–"}[row["content"]],
+            )
+            for row in found["batches"]
+        ),
+        ("batch", "origin", "n", "passed", "failed", "unscored", "rate", "95 %", "content"),
+    )
+    gate = found["gate"]
+    yield ""
+    yield f"advice: {gate['advice']}. {gate['why']}"
+    if gate["p_reaches"] is not None:
+        more = gate["more_needed"]
+        number = "at this rate no number settles it" if more is None else f"about {more} more would settle it"
+        yield f"{gate['passed']} of {gate['n']} passed; P(true rate ≥ target) {gate['p_reaches']:.2f}; {number}"
+    if found["rules"]:
+        yield "by merging rule: " + " · ".join(f"{rule} {percent(rate)}" for rule, rate in found["rules"].items())
+    ceiling = found["panel_ceiling"]
+    if ceiling is not None:
+        warning = "; lower than 70 %: these judges would fail most of even perfect transcripts" if ceiling < 0.7 else ""
+        yield f"panel ceiling: {percent(ceiling)} of perfect transcripts would pass{warning}"
+    flags = found["flags"]
+    yield (
+        f"flags: {flags['false_positive']} false positives, {flags['false_negative']} false negatives, "
+        f"{flags['na']} about NA, {flags['gaps']} gaps"
+    )
+    yield f"cost: {money(found['cost_usd'])}"
+
+
+@click.command()
+@_gate
+@shared_options
+def agreement(call: Call, gate: bool) -> None:
+    """How far the judges agree with people, and people with each other."""
+    from loopreview.report import agreement as look
+
+    with call.open() as workspace:
+        document = look(workspace)
+    call.emit(document, lambda: _agreement(document))
+    if gate and not document["gate"]["passed"]:
+        click.get_current_context().exit(1)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
+def _agreement(found: dict[str, Any]) -> Iterator[str]:
+    if not found["judges"] and not found["humans"]:
+        yield "no answers of people yet: review some transcripts, or `loopreview import-labels FILE`"
+        return
+    if found["judges"]:
+        yield "judges against people (YES is positive, people are the truth)"
+        yield "fresh: all criteria of a transcript answered · seen: older wording, or gave an example · implied: not contradicted"
+        yield from table(
+            (
+                (r["criterion"], r["backend"], r["population"], r["n"], r["tp"], r["fp"], r["tn"], r["fn"], r["na"])
+                + tuple(_number(r[name]) for name in ("tpr", "tnr", "precision", "kappa", "raw", "prevalence"))
+                for r in found["judges"]
+            ),
+            (
+                "criterion",
+                "judge",
+                "population",
+                "n",
+                "tp",
+                "fp",
+                "tn",
+                "fn",
+                "na",
+                "tpr",
+                "tnr",
+                "prec",
+                "kappa",
+                "raw",
+                "prev",
+            ),
+        )
+        yield ""
+    if found["humans"]:
+        yield "people among themselves"
+        yield from table(
+            (
+                (
+                    r["criterion"],
+                    r["items"],
+                    r["reviewers"],
+                    _number(r["kappa"]),
+                    _number(r["alpha"]),
+                    _number(r["raw"]),
+                )
+                for r in found["humans"]
+            ),
+            ("criterion", "items", "reviewers", "kappa", "alpha", "raw"),
+        )
+        yield ""
+    corrected = found["corrected_pass_rate"]
+    if corrected["rate"] is None:
+        yield "corrected pass rate: needs at least 5 approved and 5 rejected transcripts, and judges better than chance"
+    else:
+        low, high = corrected["interval"] or (None, None)
+        yield f"corrected pass rate: {percent(corrected['rate'])} ({percent(low)} to {percent(high)}), n {corrected['n']}"
+
+
+COMMANDS = (status, agreement)

@@ -1,0 +1,50 @@
+"""show."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from loopreview.cli.call import Call, shared_options
+
+
+@click.command()
+@click.argument("transcript")
+@shared_options
+def show(call: Call, transcript: str) -> None:
+    """One transcript with its messages, answers and score. TRANSCRIPT is an id such as 6-1, or an import's source."""
+    from loopreview.report import show as look
+    from loopreview.store.transcripts import resolve
+
+    with call.open() as workspace:
+        document = look(workspace, resolve(workspace.store, transcript))
+    call.emit(document, lambda: _lines(document))
+
+
+def _lines(found: dict[str, Any]) -> Iterator[str]:
+    persona = found["persona"] or {}
+    yield f"{found['id']}  {found['source'] or found['origin']}  {persona.get('name') or ''}".rstrip()
+    state = "unscored" if found["unscored"] else "pass" if found["passed"] else "FAIL"
+    score = "" if found["score"] is None else f" {found['score']:.2f}"
+    whole = (
+        "" if found["complete"] else f"  NOT COMPLETE ({found['exchanges']} of {found['target_exchanges']} exchanges)"
+    )
+    yield f"{state}{score}{'  ' + found['decision'] if found['decision'] else ''}{whole}"
+    yield ""
+    number = 0
+    for message in found["messages"]:
+        number += message["role"] == "user"
+        yield f"── {number} {message['role']} " + "─" * 40
+        yield message["text"]
+        yield ""
+    for row in found["criteria"]:
+        answers = " ".join(f"{backend}={answer}" for backend, answer in row["answers"].items())
+        human = " ".join(f"{reviewer}:{answer}" for reviewer, answer in row["human"].items())
+        yield f"{row['id']:6} {row['name']}: {row['effective'] or 'open'}   {answers}{'   people ' + human if human else ''}"
+        for quote in row["evidence"]:
+            yield f"         {quote['backend']} [{quote['exchange']} {quote['role']}] “{quote['quote']}”"
+        for problem in row["lint"]:
+            yield f"         ! {problem}"
+
+
+COMMANDS = (show,)

@@ -1,0 +1,152 @@
+"""Review: what a person says about transcripts, one event at a time, and what they should read next."""
+
+from typing import Any, Literal, NamedTuple
+
+from loopreview import standing
+from loopreview.models.errors import UserError
+from loopreview.models.review import Event, EventKind
+from loopreview.rules import review as rules
+from loopreview.store import batches, events
+from loopreview.workspace import Workspace
+
+Answer = Literal["YES", "NO", "NA"]
+
+
+class Recorded(NamedTuple):
+    event: Event
+    warnings: list[str]
+
+
+def record(
+    workspace: Workspace,
+    kind: EventKind,
+    *,
+    reviewer: str,
+    transcript: str | None = None,
+    criterion: str | None = None,
+    answer: Answer | None = None,
+    batch: int | None = None,
+    note: str | None = None,
+    blind: bool = False,
+    origin: Literal["typed", "imported", "scripted"] = "typed",
+    shown_because: str | None = None,
+    data: dict[str, Any] | None = None,
+) -> Recorded:
+    """Append one act of `reviewer` and return it with what they should be warned of.
+
+    Raises UserError where the criterion, transcript or batch is not there (exit 2), and where an approval meets a
+    gate that says NO and that this reviewer has not answered (exit 1).
+    """
+    warnings: list[str] = []
+    merged = transcript_hash = criterion_version = None
+    if batch is not None:
+        batches.get(workspace.store, batch)
+    found = None
+    if transcript is not None:
+        found = standing.of(workspace, transcript)
+        transcript_hash = found.transcript.hash
+    if criterion is not None:
+        known = workspace.rubric.criterion(criterion)
+        if known is None:
+            ids = ", ".join(c.id for c in workspace.rubric.criteria)
+            raise UserError(f"{workspace.settings.rubric}: no criterion {criterion}; it has {ids}")
+        criterion_version = known.version
+        if found:
+            merged = found.assessment.merged.get(criterion)
+    if kind == "approve" and found:
+        gate = standing_gate(workspace, found, reviewer)
+        if gate:
+            raise UserError(
+                f"{transcript}: {gate} is a gate and says NO; answer it yourself first "
+                f"(`loopreview review answer {transcript} {gate} yes|no|na`), then approve",
+                exit_code=1,
+            )
+        if not found.transcript.complete:
+            target = found.transcript.target_exchanges
+            warnings.append(
+                f"{transcript} is not complete ({len(found.exchanges)} of {target} exchanges): it has no score and stays "
+                "out of training data"
+            )
+    event = Event(
+        reviewer=reviewer,
+        kind=kind,
+        transcript=transcript,
+        batch=batch,
+        criterion=criterion,
+        answer=answer,
+        merged=merged,
+        blind=blind,
+        origin=origin,
+        transcript_hash=transcript_hash,
+        rubric_version=workspace.rubric_version,
+        criterion_version=criterion_version,
+        shown_because=shown_because,
+        note=note,
+        data=data or {},
+    )
+    return Recorded(events.append(workspace.store, event), warnings)
+
+
+def standing_gate(workspace: Workspace, found: standing.Standing, reviewer: str) -> str | None:
+    """The first gate criterion that says NO and that this reviewer has not answered."""
+    for criterion in workspace.rubric.criteria:
+        if criterion.gate and found.assessment.effective.get(criterion.id) in ("NO", "INVALID_NA"):
+            if reviewer not in found.assessment.human.get(criterion.id, {}):
+                return criterion.id
+    return None
+
+
+def undo(workspace: Workspace, reviewer: str) -> Event | None:
+    """Take back this reviewer's last act; null where there is none. The log keeps both."""
+    return _turn(workspace, reviewer, "undo")
+
+
+def redo(workspace: Workspace, reviewer: str) -> Event | None:
+    """Bring back what this reviewer took back last; null where there is nothing, or they acted since."""
+    return _turn(workspace, reviewer, "redo")
+
+
+def _turn(workspace: Workspace, reviewer: str, kind: Literal["undo", "redo"]) -> Event | None:
+    with workspace.store.writing():
+        own = events.log(workspace.store, reviewer=reviewer)
+        target = rules.undo_target(own, reviewer) if kind == "undo" else rules.redo_target(own, reviewer)
+        if target is None:
+            return None
+        turned = Event(
+            reviewer=reviewer,
+            kind=kind,
+            transcript=target.transcript,
+            batch=target.batch,
+            criterion=target.criterion,
+            answer=target.answer,
+            target=target.id,
+            rubric_version=workspace.rubric_version,
+        )
+        return events.append(workspace.store, turned)
+
+
+def log(workspace: Workspace, *, reviewer: str | None = None) -> list[dict[str, Any]]:
+    """All events, oldest first, with whether each has been taken back."""
+    found = events.all(workspace.store)
+    undone = rules.fold(found).undone
+    return [
+        {
+            "id": event.id,
+            "at": event.at,
+            "reviewer": event.reviewer,
+            "kind": event.kind,
+            "transcript": event.transcript,
+            "batch": event.batch,
+            "criterion": event.criterion,
+            "answer": event.answer,
+            "merged": event.merged,
+            "note": event.note,
+            "blind": event.blind,
+            "origin": event.origin,
+            "target": event.target,
+            "data": event.data,
+            "undone": event.id in undone,
+        }
+        for event in found
+        if reviewer in (None, event.reviewer)
+    ]
