@@ -1,12 +1,15 @@
 """Review: what a person says about transcripts, one event at a time, and what they should read next."""
 
+from collections.abc import Collection
 from typing import Any, Literal, NamedTuple
 
 from loopreview import standing
 from loopreview.models.errors import UserError
 from loopreview.models.review import Event, EventKind
 from loopreview.rules import review as rules
-from loopreview.store import batches, events
+from loopreview.rules.queue import Waiting, criteria_order, is_full, transcript_order
+from loopreview.store import batches, events, transcripts
+from loopreview.store import standing as kept
 from loopreview.workspace import Workspace
 
 Answer = Literal["YES", "NO", "NA"]
@@ -64,8 +67,8 @@ def record(
         if not found.transcript.complete:
             target = found.transcript.target_exchanges
             warnings.append(
-                f"{transcript} is not complete ({len(found.exchanges)} of {target} exchanges): it has no score and stays "
-                "out of training data"
+                f"{transcript} is not complete ({len(found.exchanges)} of {target} exchanges): it has no score "
+                "and stays out of training data"
             )
     event = Event(
         reviewer=reviewer,
@@ -90,9 +93,9 @@ def record(
 def standing_gate(workspace: Workspace, found: standing.Standing, reviewer: str) -> str | None:
     """The first gate criterion that says NO and that this reviewer has not answered."""
     for criterion in workspace.rubric.criteria:
-        if criterion.gate and found.assessment.effective.get(criterion.id) in ("NO", "INVALID_NA"):
-            if reviewer not in found.assessment.human.get(criterion.id, {}):
-                return criterion.id
+        says_no = found.assessment.effective.get(criterion.id) in ("NO", "INVALID_NA")
+        if criterion.gate and says_no and reviewer not in found.assessment.human.get(criterion.id, {}):
+            return criterion.id
     return None
 
 
@@ -150,3 +153,41 @@ def log(workspace: Workspace, *, reviewer: str | None = None) -> list[dict[str, 
         for event in found
         if reviewer in (None, event.reviewer)
     ]
+
+
+def queue(workspace: Workspace, *, batch: int | None = None) -> list[tuple[str, str]]:
+    """(transcript, why it is shown) for all undecided, complete transcripts, those with the most doubt first."""
+    context = standing.refresh(workspace)
+    ids: dict[int, list[str]] = {}
+    for head in transcripts.heads(workspace.store, batch=batch):
+        if head.complete:
+            ids.setdefault(head.batch, []).append(head.id)
+    full = {
+        id
+        for members in ids.values()
+        for id in members
+        if is_full(members[0], id, members, workspace.settings.full_share)
+    }
+    complete = {id for members in ids.values() for id in members}
+    waiting = [
+        Waiting(assessment, assessment.transcript in full)
+        for assessment in kept.assessments(workspace.store, context, batch=batch)
+        if assessment.transcript in complete
+    ]
+    return transcript_order(
+        workspace.rubric, waiting, seed=str(workspace.root.name), sample_share=workspace.settings.sample_share
+    )
+
+
+def to_answer(
+    workspace: Workspace, found: standing.Standing, *, because: str, weak: Collection[str] = ()
+) -> tuple[list[str], list[str]]:
+    """The criteria of a transcript that are asked of the reviewer, most needed first, and the others."""
+    return criteria_order(
+        workspace.rubric,
+        found.assessment,
+        full=because == "full",
+        weak=weak,
+        seed=str(found.transcript.batch),
+        sample_share=workspace.settings.sample_share,
+    )

@@ -39,8 +39,8 @@ class Workspace:
         root = root.expanduser().absolute()
         if not (root / SETTINGS).is_file():
             raise UserError(
-                f"{root}: no workspace here ({SETTINGS} is missing); make one with `loopreview init {root.name or 'DIR'}`"
-                ", or name one with -w"
+                f"{root}: no workspace here ({SETTINGS} is missing); make one with "
+                f"`loopreview init {root.name or 'DIR'}`, or name one with -w"
             )
         settings = read_settings(_text(root / SETTINGS), SETTINGS)
         return cls(root, Store.open(root / DATABASE, create=True, timeout_s=timeout_s), settings)

@@ -47,7 +47,9 @@ def _status(found: dict[str, Any]) -> Iterator[str]:
     yield f"advice: {gate['advice']}. {gate['why']}"
     if gate["p_reaches"] is not None:
         more = gate["more_needed"]
-        number = "at this rate no number settles it" if more is None else f"about {more} more would settle it"
+        number = {None: "at this rate no number settles it", 0: "that settles it"}.get(
+            more, f"at this rate {more} more settle it"
+        )
         yield f"{gate['passed']} of {gate['n']} passed; P(true rate ≥ target) {gate['p_reaches']:.2f}; {number}"
     if found["rules"]:
         yield "by merging rule: " + " · ".join(f"{rule} {percent(rate)}" for rule, rate in found["rules"].items())
@@ -77,6 +79,10 @@ def agreement(call: Call, gate: bool) -> None:
         click.get_current_context().exit(1)
 
 
+_COUNTS = ("criterion", "backend", "population", "n", "tp", "fp", "tn", "fn", "na")
+_RATES = ("tpr", "tnr", "precision", "kappa", "raw", "prevalence")
+
+
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}"
 
@@ -87,30 +93,11 @@ def _agreement(found: dict[str, Any]) -> Iterator[str]:
         return
     if found["judges"]:
         yield "judges against people (YES is positive, people are the truth)"
-        yield "fresh: all criteria of a transcript answered · seen: older wording, or gave an example · implied: not contradicted"
+        yield "fresh: every criterion of a transcript was answered · seen: the same, to an earlier wording or where an"
+        yield "example came from · implied: left unanswered on a decided transcript, taken as agreed"
         yield from table(
-            (
-                (r["criterion"], r["backend"], r["population"], r["n"], r["tp"], r["fp"], r["tn"], r["fn"], r["na"])
-                + tuple(_number(r[name]) for name in ("tpr", "tnr", "precision", "kappa", "raw", "prevalence"))
-                for r in found["judges"]
-            ),
-            (
-                "criterion",
-                "judge",
-                "population",
-                "n",
-                "tp",
-                "fp",
-                "tn",
-                "fn",
-                "na",
-                "tpr",
-                "tnr",
-                "prec",
-                "kappa",
-                "raw",
-                "prev",
-            ),
+            ([*(r[name] for name in _COUNTS), *(_number(r[name]) for name in _RATES)] for r in found["judges"]),
+            (*_COUNTS, *_RATES),
         )
         yield ""
     if found["humans"]:
@@ -135,7 +122,8 @@ def _agreement(found: dict[str, Any]) -> Iterator[str]:
         yield "corrected pass rate: needs at least 5 approved and 5 rejected transcripts, and judges better than chance"
     else:
         low, high = corrected["interval"] or (None, None)
-        yield f"corrected pass rate: {percent(corrected['rate'])} ({percent(low)} to {percent(high)}), n {corrected['n']}"
+        interval = f"{percent(low)} to {percent(high)}"
+        yield f"corrected pass rate: {percent(corrected['rate'])} ({interval}), n {corrected['n']}"
 
 
 COMMANDS = (status, agreement)

@@ -40,7 +40,8 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
     for row in found["criteria"]:
         answers = " ".join(f"{backend}={answer}" for backend, answer in row["answers"].items())
         human = " ".join(f"{reviewer}:{answer}" for reviewer, answer in row["human"].items())
-        yield f"{row['id']:6} {row['name']}: {row['effective'] or 'open'}   {answers}{'   people ' + human if human else ''}"
+        people = f"   people {human}" if human else ""
+        yield f"{row['id']:6} {row['name']}: {row['effective'] or 'open'}   {answers}{people}"
         for quote in row["evidence"]:
             yield f"         {quote['backend']} [{quote['exchange']} {quote['role']}] “{quote['quote']}”"
         for problem in row["lint"]:
