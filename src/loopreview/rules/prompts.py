@@ -23,7 +23,7 @@ OPENING = "(The conversation begins. You write first.)"
 
 MODES: Mapping[str, str] = {
     "ignore": "do not answer the question or take up the suggestion in the last reply; go on with what is on your mind",
-    "tangent": "touch on the last reply, then drift to something else and stay there",
+    "tangent": "go off on a tangent that the last reply reminds you of, then pivot to what you want to talk about",
     "push_back": "disagree with something in the last reply, or say why it does not work for you",
     "engage": "take up what the last reply said or asked",
 }
