@@ -19,7 +19,6 @@ from pydantic import BaseModel, ConfigDict
 from loopreview.models.review import Event
 from loopreview.models.rubric import Rubric
 from loopreview.models.verdict import Answer, Assessment, JudgeAnswer
-from loopreview.rules.merge import NEGATIVE
 from loopreview.rules.review import TranscriptReview, majority
 from loopreview.rules.score import judged_criteria
 from loopreview.rules.statistics import (
@@ -226,7 +225,7 @@ def _pairs(
         merged = assessment.merged.get(id)
         untouched = id in asked and not review.answers.get(id)
         if untouched and review.decision is not None and merged is not None:
-            yield _Pair(id, "implied", "NO" if merged in NEGATIVE else merged, answers)
+            yield _Pair(id, "implied", merged, answers)
 
 
 def counted_answer(review: TranscriptReview, criterion: str, reviewer: str, version: str) -> Event:

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from loopreview.models.rubric import Criterion
 from loopreview.models.transcript import Exchange
 from loopreview.models.verdict import Evidence, JudgeAnswer
-from loopreview.rules.quotes import locate
+from loopreview.rules.quotes import occurrence_at
 from loopreview.rules.words import (
     LANGUAGES,
     STOCK_OPENERS,
@@ -259,10 +259,7 @@ def _quote(exchange: Exchange, start: int, end: int, role: Literal["user", "assi
     text = exchange.assistant if role == "assistant" else exchange.user
     start += len(text[start:end]) - len(text[start:end].lstrip())
     quote = text[start : min(end, start + 160)].rstrip()
-    occurrence = 1
-    while (place := locate(quote, text, occurrence)) and place[0] < start:
-        occurrence += 1
-    return Evidence(exchange=exchange.number, role=role, quote=quote, occurrence=occurrence if place else 1)
+    return Evidence(exchange=exchange.number, role=role, quote=quote, occurrence=occurrence_at(quote, text, start))
 
 
 def _quote_end(exchange: Exchange) -> Evidence:

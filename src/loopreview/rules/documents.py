@@ -195,11 +195,7 @@ def _int(text: str) -> int:
 
 
 def _float(text: str) -> float:
-    return float(
-        text.replace(".inf", "inf").replace(".Inf", "inf").replace(".INF", "inf").lstrip(".")
-        if text.lower().endswith(("inf", "nan"))
-        else text
-    )
+    return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
 
 
 _SCALARS: dict[str, Any] = {
@@ -223,18 +219,28 @@ def problems_of(
     error: ValidationError, document: Document, *, model: type[BaseModel] | None = None, root: Path = ()
 ) -> list[Problem]:
     """The problems pydantic found, in plain words, by line. With `model`, unknown keys get the nearest known one."""
-    found = []
-    for detail in error.errors(include_url=False):
-        path = (*root, *_known_path(document.at(root), detail["loc"]))
-        found.append(document.problem(path, _message(detail, path, document, model, root)))
-    return sorted(found)
+    details = error.errors(include_url=False)
+    paths = [(*root, *_known_path(document.at(root), detail["loc"])) for detail in details]
+    meant = {
+        (*path[:-1], _close(str(path[-1]), _fields(model, path[len(root) : -1])))
+        for detail, path in zip(details, paths, strict=True)
+        if detail["type"] == "extra_forbidden"
+    }  # a misspelt key is one problem, not also a missing one
+    return sorted(
+        document.problem(path, _message(detail, path, document, model, root))
+        for detail, path in zip(details, paths, strict=True)
+        if detail["type"] != "missing" or path not in meant
+    )
+
+
+def _close(name: str, known: Sequence[str]) -> str | None:
+    return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.6)), None)
 
 
 def nearest(name: str, known: Sequence[str], listed_as: str) -> str:
     """The end of a message about an unknown name: `; did you mean …?`, else all known ones; empty without any."""
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    if near:
-        return f"; did you mean `{near[0]}`?"
+    if near := _close(name, known):
+        return f"; did you mean `{near}`?"
     return f"; {listed_as} {', '.join(known)}" if known else ""
 
 
@@ -260,22 +266,31 @@ def _message(detail: ErrorDetails, path: Path, document: Document, model: type[B
         known = _fields(model, path[len(root) : -1])
         return f"unknown key `{name}`{inside}{nearest(name, known, 'known keys:')}"
     if kind == "missing":
-        return f"`{name}` is missing{inside}"
+        return f"a value is missing{inside}" if isinstance(path[-1], int) else f"`{name}` is missing{inside}"
     subject = f"{_entry(path, document)}: " if path else ""
     if kind == "value_error":
         return subject + str(detail["ctx"]["error"])
-    if kind in ("model_type", "dict_type", "model_attributes_type"):
-        return f"{subject or 'the file '}must be `key: value` lines, not {_shown(detail['input'])}"
-    if kind == "string_type":
-        return f"{subject}must be text, not {_shown(detail['input'])}; put it in quotes"
+    if kind in ("too_short", "too_long"):
+        least, most = detail["ctx"].get("min_length"), detail["ctx"].get("max_length")
+        return f"{subject}must hold at {f'least {least}' if least is not None else f'most {most}'} entries"
     said = detail["msg"].removeprefix("Input ")
-    return f"{subject}{said[:1].lower()}{said[1:]}, not {_shown(detail['input'])}"
+    must = _MUST_BE.get(kind, said[:1].lower() + said[1:])
+    advice = "; put it in quotes" if kind == "string_type" and not isinstance(detail["input"], dict | list) else ""
+    return f"{subject or 'the file '}{must}, not {_shown(detail['input'])}{advice}"
+
+
+_MUST_BE = {
+    **dict.fromkeys(("model_type", "dict_type", "model_attributes_type"), "must be `key: value` lines"),
+    **dict.fromkeys(("list_type", "tuple_type"), "must be a list"),
+    **dict.fromkeys(("float_type", "float_parsing"), "must be a number"),
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "must be a whole number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "must be true or false"),
+    "string_type": "must be text",
+}
 
 
 def _entry(path: Path, document: Document) -> str:
-    if path and isinstance(path[-1], int):
-        return f"{_item(path, document)}{_inside(path[:-1], document)}"
-    return f"`{path[-1]}`{_inside(path[:-1], document)}"
+    return _item(path, document) if isinstance(path[-1], int) else f"`{path[-1]}`{_inside(path[:-1], document)}"
 
 
 def _inside(path: Path, document: Document) -> str:

@@ -9,7 +9,6 @@ from loopreview.models.settings import Settings
 from loopreview.rules.statistics import more_needed, p_reaches, wilson
 
 Advice = Literal["scale", "iterate", "revise", "collect"]
-TOLERANCE = 1e-9
 
 
 class BatchCount(NamedTuple):
@@ -82,10 +81,10 @@ def _advice(own: Sequence[BatchCount], settings: Settings) -> tuple[Advice, str]
     target = f"{settings.target_pass_rate:.0%}".replace("%", " %")
     latest = last[-1]
     share = f"{latest.passed} of {latest.passed + latest.failed}"
-    reached = [rate >= settings.target_pass_rate - TOLERANCE for rate in rates]
+    reached = [rate >= settings.target_pass_rate for rate in rates]
     if all(reached) and latest.content is True:
         return "scale", f"Each of the last {needed} batches reached {target}, and you are satisfied with the last one."
-    if rates[-1] < settings.revise_below - TOLERANCE:
+    if rates[-1] < settings.revise_below:
         return "revise", f"Batch {latest.id} passed {share}, under {settings.revise_below * 100:.0f} %."
     if all(reached):
         said = "you are not satisfied with" if latest.content is False else "you have not yet said whether you like"

@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Sequence
+from itertools import islice
+from typing import Literal
 
 from loopreview.models.transcript import Exchange
 from loopreview.models.verdict import Evidence, Verdict
-from loopreview.rules.quotes import locate
+from loopreview.rules.quotes import locate, occurrence_at
 
 
 def lint_verdict(verdict: Verdict, exchanges: Sequence[Exchange]) -> list[str]:
@@ -99,12 +101,20 @@ _TO_THE_JUDGE = re.compile(
 
 
 def addresses_judge(exchanges: Sequence[Exchange]) -> list[Evidence]:
-    """Text that speaks to whoever judges the transcript instead of to the other side; English only."""
+    """Text that speaks to whoever judges the transcript instead of to the other side: the first ten, English only."""
+    sides: tuple[Literal["user", "assistant"], ...] = ("user", "assistant")
+    matches = (
+        (exchange, role, text, match)
+        for exchange in exchanges
+        for role, text in zip(sides, exchange[1:], strict=True)
+        for match in _TO_THE_JUDGE.finditer(text)
+    )
     return [
         Evidence(
-            exchange=exchange.number, role=role, quote=match[0], occurrence=text.count(match[0], 0, match.start()) + 1
+            exchange=exchange.number,
+            role=role,
+            quote=match[0],
+            occurrence=occurrence_at(match[0], text, match.start()),
         )
-        for exchange in exchanges
-        for role, text in (("user", exchange.user), ("assistant", exchange.assistant))
-        for match in _TO_THE_JUDGE.finditer(text)
+        for exchange, role, text, match in islice(matches, 10)
     ]

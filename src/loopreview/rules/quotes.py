@@ -2,27 +2,27 @@
 
 import re
 import unicodedata
+from array import array
 from functools import lru_cache
 from typing import NamedTuple
 
 _MARKS = "\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\u3099\u309a\ufe20-\ufe2f"
 _DASHES = "\u002d\u2010-\u2015\u2212\ufe58\ufe63\uff0d"
 _UNIT = re.compile(
-    rf"(?P<space>\s+)|(?P<dash>[{_DASHES}]+)|(?P<hidden>[\u00ad\u200b\u2060\ufeff]+)"
-    rf"|(?P<jamo>[\u1100-\u115f][\u1160-\u11a7]?[\u11a8-\u11ff]?)|.[{_MARKS}]*",
+    rf"(?P<plain>[!-,./0-9:-_a-~]+(?![{_MARKS}]))|(?P<space>\s+)|(?P<dash>[{_DASHES}]+)"
+    rf"|(?P<hidden>[\u00ad\u200b\u2060\ufeff]+)|(?P<jamo>[\u1100-\u115f][\u1160-\u11a7]?[\u11a8-\u11ff]?)|.[{_MARKS}]*",
     re.DOTALL,
 )
 _SAME = str.maketrans(
     dict.fromkeys("‘’‚‛′‵`´ʹʼ", "'") | dict.fromkeys("“”„‟″‶«»〝〞", '"') | {"‹": "'", "›": "'"}
 )  # fmt: skip
-_ELLIPSIS = re.compile(r"^(?:\.{3,}|…|\s)+|(?:\.{3,}|…|\s)+$")
 
 
 class _Folded(NamedTuple):
     text: str
-    starts: tuple[int, ...]
+    starts: "array[int]"
     """For each character of `text` where its unit begins in the original; -1 inside a unit."""
-    ends: tuple[int, ...]
+    ends: "array[int]"
     """For each character where its unit ends in the original; -1 where the unit goes on."""
 
 
@@ -36,10 +36,19 @@ def locate(quote: str, text: str, occurrence: int = 1) -> tuple[int, int] | None
     if occurrence < 1:
         return None
     folded = _fold(text)
-    for wanted in dict.fromkeys((_fold_quote(quote.strip()), _fold_quote(_ELLIPSIS.sub("", quote)))):
+    whole = _fold(quote.strip()).text
+    for wanted in dict.fromkeys((whole, _without_ellipses(whole))):
         if found := _find(wanted, folded, occurrence):
             return found
     return None
+
+
+def occurrence_at(quote: str, text: str, start: int) -> int:
+    """The occurrence under which `locate` finds the `quote` that stands at `start` in `text`."""
+    occurrence = 1
+    while (place := locate(quote, text, occurrence)) and place[0] < start:
+        occurrence += 1
+    return occurrence if place else 1
 
 
 def _find(wanted: str, folded: _Folded, occurrence: int) -> tuple[int, int] | None:
@@ -56,28 +65,35 @@ def _find(wanted: str, folded: _Folded, occurrence: int) -> tuple[int, int] | No
     return None
 
 
-def _fold_quote(quote: str) -> str:
-    return _fold(quote).text
+def _without_ellipses(folded: str) -> str:
+    before = None
+    while folded != before:
+        before, folded = folded, folded.strip()
+        folded = folded.lstrip(".") if folded.startswith("...") else folded
+        folded = folded.rstrip(".") if folded.endswith("...") else folded
+    return folded
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=256)
 def _fold(text: str) -> _Folded:
     pieces: list[str] = []
-    starts: list[int] = []
-    ends: list[int] = []
+    starts, ends = array("l"), array("l")
     for match in _UNIT.finditer(text):
-        unit = match[0]
-        if match.lastgroup == "space":
-            piece = " "
-        elif match.lastgroup == "dash":
-            piece = "-"
-        elif match.lastgroup == "hidden":
+        kind, unit = match.lastgroup, match[0]
+        if kind == "hidden":
             continue
-        elif unit.isascii():
-            piece = unit.translate(_SAME)
+        if kind == "plain":
+            pieces.append(unit)
+            starts.extend(range(match.start(), match.end()))
+            ends.extend(range(match.start() + 1, match.end() + 1))
+            continue
+        if kind == "space":
+            piece = " "
+        elif kind == "dash":
+            piece = "-"
         else:
             piece = unicodedata.normalize("NFKC", unit.translate(_SAME)).translate(_SAME)
         pieces.append(piece)
-        starts += [match.start(), *[-1] * (len(piece) - 1)]
-        ends += [*[-1] * (len(piece) - 1), match.end()]
-    return _Folded("".join(pieces), tuple(starts), tuple(ends))
+        starts.extend([match.start(), *[-1] * (len(piece) - 1)])
+        ends.extend([*[-1] * (len(piece) - 1), match.end()])
+    return _Folded("".join(pieces), starts, ends)

@@ -88,7 +88,9 @@ def _across(document: Document) -> Iterator[Problem]:
         if isinstance(id, str):
             if id in first:
                 line = document.line("criteria", first[id], "id")
-                yield document.problem(("criteria", i, "id"), f"the id {id} is here twice, first at line {line}")
+                yield document.problem(
+                    ("criteria", i, "id"), f"the id {id} is here twice, first at line {line}; give each its own"
+                )
             first.setdefault(id, i)
         category = criterion.get("category")
         if isinstance(category, str) and category not in categories:
@@ -101,9 +103,9 @@ def _across(document: Document) -> Iterator[Problem]:
 
 def _weights(document: Document, categories: dict[str, Any], criteria: list[dict[str, Any]]) -> Iterator[Problem]:
     weights = {
-        name: category["weight"]
+        name: weight
         for name, category in categories.items()
-        if isinstance(category, dict) and isinstance(category.get("weight"), int | float)
+        if isinstance(category, dict) and (weight := _number(category.get("weight"))) is not None
     }
     if not categories or len(weights) < len(categories):
         return
@@ -113,10 +115,22 @@ def _weights(document: Document, categories: dict[str, Any], criteria: list[dict
         yield document.problem(("categories",), f"the weights of the categories sum to {total:.6g}, not 1 ({parts})")
     for name, weight in weights.items():
         members = [c for c in criteria if c.get("category") == name]
-        if weight and members and all(c.get("gate") is True for c in members):
+        if weight and members and all(_is_gate(c) for c in members):
             yield document.problem(
                 ("categories", name, "weight"), f"category {name} is used by gate criteria alone, so it must weigh 0"
             )
+
+
+def _number(value: Any) -> float | None:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def _is_gate(criterion: dict[str, Any]) -> bool:
+    """`yes` and `on` are text in YAML 1.2, which the model takes as true."""
+    return str(criterion.get("gate")).lower() in ("true", "yes", "on", "y", "t", "1")
 
 
 def _kind(document: Document, i: int, criterion: dict[str, Any]) -> Iterator[Problem]:

@@ -178,7 +178,7 @@ def _certainly_cut(reply: str) -> str | None:
         return f"ends in {text[-1]!r}"
     if text.splitlines()[-1].count("**") % 2:
         return "leaves bold text open"
-    last = re.search(r"[^\W\d_]+(?:['’][^\W\d_]+)?$", text)
+    last = re.search(r"[^\W\d_]+(?:['’][^\W\d_]+)?$", text[-30:])
     if last and last[0].islower() and _plain(last[0]) in _OPEN_ENDS and len(text.splitlines()[-1].split()) > 2:
         return f"ends in {last[0]!r}"
     return None
