@@ -70,6 +70,7 @@ def record(
                 f"{transcript} is not complete ({len(found.exchanges)} of {target} exchanges): it has no score "
                 "and stays out of training data"
             )
+    workspace.keep_rubric()
     event = Event(
         reviewer=reviewer,
         kind=kind,

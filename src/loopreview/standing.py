@@ -15,8 +15,12 @@ from loopreview.workspace import Workspace
 
 def wanted_key(workspace: Workspace, transcript: Transcript, criterion: Criterion, fingerprint: str) -> str:
     """The key a verdict must have to be an answer to what would be asked now."""
+    return _asked_key(workspace, transcript, transcript.hash, criterion, fingerprint)
+
+
+def _asked_key(workspace: Workspace, transcript: Transcript, hash: str, criterion: Criterion, fingerprint: str) -> str:
     shown = shown_examples(criterion, transcript.id, transcript.source)
-    return verdict_key(transcript.hash, criterion, shown, content_hash(workspace.prompts["assessor"]), fingerprint)
+    return verdict_key(hash, criterion, shown, workspace.assessor_version, fingerprint)
 
 
 class Panel:
@@ -32,20 +36,25 @@ class Panel:
         # A judge that left the settings is held to the model and parameters it was last asked with.
         asked_as = {member.backend: member.asked_as for member in members if member.asked_as}
         asked_as |= {name: judge.fingerprint for name, judge in workspace.settings.judges.items()}
-        wanted: dict[tuple[str, str], set[str]] = {}
-        for criterion in workspace.rubric.criteria:
-            for backend in {*self.backends, *asked_as}:
-                keys = wanted[criterion.id, backend] = {imported_key(transcript.hash, criterion, backend)}
-                if backend in asked_as:
-                    keys.add(wanted_key(workspace, transcript, criterion, asked_as[backend]))
+        criteria = {criterion.id: criterion for criterion in workspace.rubric.criteria}
+        backends = {*self.backends, *asked_as}
+        content = transcript.hash
+        keys: dict[tuple[str, str], set[str]] = {}
         old: dict[tuple[str, str], Verdict] = {}
         for verdict in verdicts.of(workspace.store, transcript.id):
+            if verdict.criterion not in criteria or verdict.backend not in backends:
+                continue
             place = (verdict.criterion, verdict.backend)
-            if verdict.key in wanted.get(place, ()):
+            if place not in keys:
+                criterion = criteria[verdict.criterion]
+                keys[place] = {imported_key(content, criterion, verdict.backend)}
+                if verdict.backend in asked_as:
+                    keys[place].add(_asked_key(workspace, transcript, content, criterion, asked_as[verdict.backend]))
+            if verdict.key in keys[place]:
                 self.current.setdefault(verdict.criterion, {})[verdict.backend] = verdict
-            elif place in wanted and verdict.origin == "imported":
+            elif verdict.origin == "imported":
                 old[place] = verdict
-        self.stale_imported = [v for (criterion, backend), v in old.items() if not self.has_answer(criterion, backend)]
+        self.stale_imported = [v for place, v in old.items() if not self.has_answer(*place)]
 
     def has_answer(self, criterion: str, backend: str) -> bool:
         """Whether there is a current, usable answer."""
@@ -127,10 +136,10 @@ def rules_compared(workspace: Workspace, found: Standing) -> dict[str, bool | No
 
 
 def refresh(workspace: Workspace) -> str:
-    """Bring the kept rows up to date and return the context they are kept under. A hundred at a time, so that an
+    """Bring the kept rows up to date and return the context they are kept under. A thousand at a time, so that an
     interrupted run has kept most of its work."""
     now = context(workspace)
-    while stale := standing.stale(workspace.store, now, limit=100):
+    while stale := standing.stale(workspace.store, now, limit=1000):
         standing.save(workspace.store, now, [_kept(workspace, id, revision) for id, revision in stale.items()])
     return now
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import getpass
+import json
 import os
 import shutil
 from functools import cached_property
@@ -20,6 +21,7 @@ from loopreview.store import examples, versions
 from loopreview.store.database import Store
 
 SETTINGS, DATABASE = "loopreview.toml", "loopreview.db"
+_FILES = ("taxonomy.yaml", "personas.yaml", SETTINGS)
 TEMPLATES = ("support-agent", "therapy-coach", "tutor", "blank")
 NEEDED = ("rubric.yaml", "taxonomy.yaml", "personas.yaml", *(f"{role}.md" for role in ROLES))
 
@@ -29,6 +31,7 @@ class Workspace:
 
     def __init__(self, root: Path, store: Store, settings: Settings) -> None:
         self.root, self.store, self.settings = root, store, settings
+        self._kept_rubric: str | None = None
 
     @classmethod
     def open(cls, root: Path, *, timeout_s: float = 5.0) -> "Workspace":
@@ -54,7 +57,7 @@ class Workspace:
     def refresh(self) -> None:
         """Forget what was read from files, so that an edit made elsewhere is seen."""
         self.settings = read_settings(_text(self.root / SETTINGS), SETTINGS)
-        for name in ("file_rubric", "rubric", "prompts", "taxonomy", "personas", "generation_version"):
+        for name in ("file_rubric", "rubric", "prompts", "_prompt_versions", "taxonomy", "personas", "generation_version"):
             self.__dict__.pop(name, None)
 
     @property
@@ -85,6 +88,15 @@ class Workspace:
             found[role] = _text(self.root / where)
             check_prompt(role, found[role], where)
         return found
+
+    @property
+    def assessor_version(self) -> str:
+        """Hash of the prompt that judges are asked with."""
+        return self._prompt_versions["assessor"]
+
+    @cached_property
+    def _prompt_versions(self) -> dict[str, str]:
+        return {role: content_hash(text) for role, text in self.prompts.items()}
 
     @cached_property
     def taxonomy(self) -> Taxonomy:
@@ -125,14 +137,21 @@ class Workspace:
         return found
 
     def keep_versions(self) -> None:
-        """Copy each version that is used now into the store, under its hash."""
+        """Copy each version that is used now into the store, under the hash that names it there."""
         store = self.store
-        with store.writing():
-            versions.keep(store, "rubric", _text(self.rubric_path), name=self.rubric.name)
-            for role, text in self.prompts.items():
-                versions.keep(store, "prompt", text, name=role)
-            for name in ("taxonomy.yaml", "personas.yaml", SETTINGS):
-                versions.keep(store, "file", _text(self.root / name), name=name)
+        self.keep_rubric()
+        for role, text in self.prompts.items():
+            versions.keep(store, "prompt", text, name=role)
+        for name in _FILES:
+            versions.keep(store, "file", _text(self.root / name), name=name)
+        parts = {"prompts": self._prompt_versions, "files": {name: content_hash(_text(self.root / name)) for name in _FILES}}
+        versions.keep(store, "generation", json.dumps(parts, sort_keys=True), hash=self.generation_version)
+
+    def keep_rubric(self) -> None:
+        """Copy the rubric into the store under its version, once for each opening of the workspace."""
+        if self._kept_rubric != self.rubric_version:
+            versions.keep(self.store, "rubric", _text(self.rubric_path), name=self.rubric.name, hash=self.rubric_version)
+            self._kept_rubric = self.rubric_version
 
     def reviewer(self, given: str | None = None) -> str:
         """Who reviews: the name given, else the one in the settings, else the login name."""

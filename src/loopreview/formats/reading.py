@@ -18,8 +18,7 @@ JSONL_SUFFIXES = (".jsonl", ".ndjson")
 
 _UTF16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
-_SUSPECT = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]|NaN|Infinity|[eE]\+?\d{3}|\d{300}")
-"""Text that may hold what `_mended` mends; looking for it is faster than walking through every value."""
+_SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 class Skip(NamedTuple):
@@ -77,26 +76,26 @@ def _values(path: Path) -> Iterator[Value | Skip]:
     second = next(lines, None)
     is_jsonl = path.suffix.lower() in JSONL_SUFFIXES
     found = _parsed(first)
-    if found is not None and second is None and (not is_jsonl or _is_record_list(found)):
-        yield from _records(path, found, first.text)
+    if found and second is None and (not is_jsonl or _is_record_list(found.value)):
+        yield from _records(path, found)
         return
-    if found is None:
+    if not found:
         # One document over many lines, or JSONL with a broken first line.
         document = list(_document(path))
-        if not isinstance(document[0], Skip) or not (is_jsonl or (second and _parsed(second) is not None)):
+        if not isinstance(document[0], Skip) or not (is_jsonl or (second and _parsed(second))):
             yield from document
             return
     for line in chain((first,), (second,) if second else (), lines):
         yield _of_line(path, line)
 
 
-def _parsed(line: Line) -> Any:
+def _parsed(line: Line) -> "Parsed | None":
     """The list or object that a line is by itself, else null."""
     try:
         found = None if line.problem else parse(line.text)
     except Malformed:
         return None
-    return found if isinstance(found, list | dict) else None
+    return found if found and isinstance(found.value, list | dict) else None
 
 
 def _document(path: Path) -> Iterator[Value | Skip]:
@@ -111,38 +110,35 @@ def _document(path: Path) -> Iterator[Value | Skip]:
             yield Skip(path.name, line.number, line.problem)
             return
         texts.append(line.text)
-    text = "\n".join(texts)
     try:
-        value = parse(text)
+        found = parse("\n".join(texts))
     except Malformed as error:
         yield Skip(path.name, error.line, f"not JSON: {error} (line {error.line} column {error.column})")
         return
-    yield from _records(path, value, text)
+    yield from _records(path, found)
 
 
-def _records(path: Path, value: Any, text: str) -> Iterator[Value | Skip]:
-    if value == []:
+def _records(path: Path, found: "Parsed") -> Iterator[Value | Skip]:
+    if found.value == []:
         yield Skip(path.name, None, "an empty list: no record in it")
-    suspect = _SUSPECT.search(text) is not None
-    for position, element in enumerate(value if _is_record_list(value) else [value], 1):
-        yield _value(path, element, None, position, suspect)
+    for position, value in enumerate(found.value if _is_record_list(found.value) else [found.value], 1):
+        yield _value(path, Parsed(value, found.suspect), None, position)
 
 
 def _of_line(path: Path, line: Line) -> Value | Skip:
-    problem = line.problem
+    problem = line.problem or ""
     try:
-        value = None if problem else parse(line.text)
+        if not problem:
+            return _value(path, parse(line.text), line.number, line.number)
     except Malformed as error:
         cut = "" if line.ended else "; the file ends here, so the line may have been cut off"
         problem = f"not JSON: {error} (column {error.column}){cut}"
-    if problem:
-        return Skip(f"{path.name}#{line.number}", line.number, problem)
-    return _value(path, value, line.number, line.number, _SUSPECT.search(line.text) is not None)
+    return Skip(f"{path.name}#{line.number}", line.number, problem)
 
 
-def _value(path: Path, value: Any, line: int | None, place: int, suspect: bool) -> Value | Skip:
-    notes: dict[str, None] = {}
-    if suspect:
+def _value(path: Path, found: "Parsed", line: int | None, place: int) -> Value | Skip:
+    value, notes = found.value, dict[str, None]()
+    if found.suspect:
         try:
             value = _mended(value, notes)
         except RecursionError:
@@ -159,17 +155,34 @@ def _is_record_list(value: Any) -> bool:
     return isinstance(value, list) and not is_message_list(value)
 
 
-def parse(text: str) -> Any:
+class Parsed(NamedTuple):
+    """A JSON value. `suspect`: a number in it is not finite, or a text may hold a lone surrogate."""
+
+    value: Any
+    suspect: bool
+
+
+def parse(text: str) -> Parsed:
     """The value of a JSON text. Raises Malformed."""
+    odd: list[str] = []
+
+    def number(word: str) -> float:
+        found = float(word)
+        if not math.isfinite(found):
+            odd.append(word)
+        return found
+
     try:
         # Not strict: raw control characters inside a string are kept as they are.
-        return json.loads(text, strict=False)
+        value = json.loads(text, strict=False, parse_float=number, parse_constant=number)
     except json.JSONDecodeError as error:
         raise Malformed(error.msg.removesuffix(" at"), error.lineno, error.colno) from None
     except RecursionError:
         raise Malformed("nested too deeply") from None
     except ValueError:
         raise Malformed("a number with too many digits") from None
+    escaped = _SURROGATE_ESCAPE.search(text)
+    return Parsed(value, bool(odd or escaped or (not text.isascii() and _SURROGATE.search(text))))
 
 
 def without_surrogates(text: str) -> str:

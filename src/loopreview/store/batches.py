@@ -6,7 +6,7 @@ from typing import NamedTuple
 from loopreview.models.errors import UserError
 from loopreview.models.transcript import Dice, Origin, is_complete, transcript_hash
 from loopreview.store.database import Row, Store
-from loopreview.store.values import dump, now, storable, storable_or_none
+from loopreview.store.values import dump, now, row_id, storable, storable_or_none
 
 _COLUMNS = "id, origin, seed, count, generation_version, created_at"
 
@@ -56,7 +56,7 @@ def create_imported(store: Store) -> Batch:
 
 def get(store: Store, id: int) -> Batch:
     """Raises UserError where there is no such batch."""
-    row = store.row(f"SELECT {_COLUMNS} FROM batches WHERE id = ?", (id,)) if abs(id) < 2**63 else None
+    row = store.row(f"SELECT {_COLUMNS} FROM batches WHERE id = ?", (row_id(id),))
     if row is None:
         raise UserError(f"there is no batch {id}; `loopreview status` lists the batches")
     return _batch(row)

@@ -38,12 +38,7 @@ class Store:
         one that is damaged, another program's, a newer loopreview's, or that can't be read.
         """
         path = Path(path)
-        if path.is_dir():
-            raise UserError(f"{path}: is a folder, not a database; name the file")
-        if not path.exists() and not create:
-            raise UserError(f"{path}: there is no database; make a workspace with `loopreview init`")
-        if not path.parent.is_dir():
-            raise UserError(f"{path.parent}: there is no such folder; make it first")
+        _look_at(path, create)
         try:
             # isolation_level=None: the driver begins no transactions of its own.
             connection = sqlite3.connect(path, timeout=timeout_s, isolation_level=None)
@@ -134,16 +129,14 @@ class Store:
     def _prepare(self, timeout_s: float) -> None:
         # FULL throughout: a commit then survives a power cut. It costs 0.2 ms, each commit but an import's goes with
         # a key press or a model call that cost money, and one setting leaves no way to get it wrong when nesting.
-        for setting in ("foreign_keys = ON", "synchronous = FULL", "cache_size = -16000"):
+        for setting in ("foreign_keys = ON", "synchronous = FULL"):
             self.execute(f"PRAGMA {setting}")
         if self._schema() < SCHEMA:
+            from loopreview.store import migrations
+
             self._use_wal(timeout_s)
             with self.writing():
-                if self._schema() < SCHEMA:  # another process may have done it meanwhile
-                    from loopreview.store import migrations
-
-                    migrations.apply(self._connection)
-                    self.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                migrations.apply(self._connection)
 
     def _schema(self) -> int:
         """Steps this file has had; 0 for a fresh one. Raises UserError where the file is not for us."""
@@ -171,6 +164,26 @@ class Store:
                 if time.monotonic() > until:
                     raise
                 time.sleep(0.01)
+
+
+def _look_at(path: Path, create: bool) -> None:
+    """Raise UserError for what SQLite would say badly, or would write over: it takes any few bytes for an empty
+    database."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(16)
+    except FileNotFoundError:
+        if not create:
+            raise UserError(f"{path}: there is no database; make a workspace with `loopreview init`") from None
+        if not path.parent.is_dir():
+            raise UserError(f"{path.parent}: there is no such folder; make it first") from None
+    except IsADirectoryError:
+        raise UserError(f"{path}: is a folder, not a database; name the file") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
+    else:
+        if start not in (b"", b"SQLite format 3\0"):
+            raise UserError(f"{path}: {_SAID[sqlite3.SQLITE_NOTADB]}")
 
 
 def _fail(error: sqlite3.Error, path: Path) -> NoReturn:

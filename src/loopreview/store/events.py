@@ -45,8 +45,9 @@ def of_batches(store: Store) -> list[Event]:
 
 
 def reviewed(store: Store) -> list[str]:
-    """Ids of the transcripts that have events."""
-    return [id for (id,) in store.rows("SELECT DISTINCT transcript FROM events WHERE transcript IS NOT NULL")]
+    """Ids of the transcripts that have events, in the order of their first one."""
+    rows = store.rows("SELECT transcript FROM events WHERE transcript IS NOT NULL GROUP BY transcript ORDER BY min(id)")
+    return [id for (id,) in rows]
 
 
 def log(

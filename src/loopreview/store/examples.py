@@ -3,7 +3,7 @@
 from loopreview.models.errors import UserError
 from loopreview.models.rubric import Example
 from loopreview.store.database import Store
-from loopreview.store.values import dump, load, now, storable
+from loopreview.store.values import dump, load, now, row_id, storable
 
 
 def add(store: Store, criterion: str, example: Example, reviewer: str) -> int:
@@ -19,8 +19,10 @@ def add(store: Store, criterion: str, example: Example, reviewer: str) -> int:
 def remove(store: Store, id: int) -> None:
     """Take an example out of use; what was judged with it stays explicable. Raises UserError where there is none."""
     with store.writing():
-        gone = store.execute("UPDATE examples SET removed_at = ? WHERE id = ? AND removed_at IS NULL", (now(), id))
-        if not gone.rowcount:
+        gone = store.row(
+            "UPDATE examples SET removed_at = ? WHERE id = ? AND removed_at IS NULL RETURNING id", (now(), row_id(id))
+        )
+        if gone is None:
             raise UserError(f"there is no example {id}; `loopreview examples` lists them with their numbers")
 
 

@@ -5,6 +5,7 @@
 
 import sqlite3
 
+from loopreview.store.database import APPLICATION_ID
 from loopreview.store.sqlite_utils_alone import Database, Migrations
 
 migrations = Migrations("loopreview")
@@ -25,6 +26,7 @@ def _run(db: Database, script: str) -> None:
 
 @migrations()
 def m001_transcripts(db: Database) -> None:
+    db.conn.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     # The wide columns come last, so that a list of heads does not read through them.
     _run(
         db,
@@ -61,6 +63,8 @@ def m001_transcripts(db: Database) -> None:
 
         CREATE INDEX transcripts_by_source_id ON transcripts (source_id) WHERE source_id IS NOT NULL
 
+        CREATE INDEX transcripts_by_last_part ON transcripts (source) WHERE source LIKE '%#%#%'
+
         CREATE INDEX transcripts_by_revision ON transcripts (batch, number, id, revision, complete)
 
         CREATE TABLE messages (
@@ -92,6 +96,10 @@ def m002_verdicts(db: Database) -> None:
         CREATE INDEX verdicts_by_transcript ON verdicts (transcript, answer, key)
 
         CREATE TRIGGER verdicts_are_not_edited BEFORE UPDATE ON verdicts
+        BEGIN SELECT RAISE(ABORT, 'verdicts are only appended'); END
+
+        CREATE TRIGGER verdicts_are_not_replaced BEFORE INSERT ON verdicts
+        WHEN EXISTS (SELECT 1 FROM verdicts WHERE id = NEW.id)
         BEGIN SELECT RAISE(ABORT, 'verdicts are only appended'); END
 
         CREATE TRIGGER verdicts_are_not_deleted BEFORE DELETE ON verdicts
@@ -131,6 +139,10 @@ def m003_events(db: Database) -> None:
         CREATE INDEX events_by_reviewer ON events (reviewer)
 
         CREATE TRIGGER events_are_not_edited BEFORE UPDATE ON events
+        BEGIN SELECT RAISE(ABORT, 'review events are only appended'); END
+
+        CREATE TRIGGER events_are_not_replaced BEFORE INSERT ON events
+        WHEN EXISTS (SELECT 1 FROM events WHERE id = NEW.id)
         BEGIN SELECT RAISE(ABORT, 'review events are only appended'); END
 
         CREATE TRIGGER events_are_not_deleted BEFORE DELETE ON events

@@ -124,12 +124,11 @@ def by_batch(store: Store, context: str) -> list[BatchStanding]:
 
 def by_rule(store: Store, context: str, batches: Iterable[int]) -> dict[str, tuple[int, int]]:
     """Merging rule → (judged passes, scored) over the current rows of these batches."""
-    chosen = list(batches)
     rows = store.rows(
         "SELECT r.key, total(r.value), count(r.value)"
         f" FROM transcripts t JOIN {_CURRENT} JOIN json_each(s.rules) r"
-        f" WHERE t.batch IN ({', '.join('?' * len(chosen))}) GROUP BY r.key ORDER BY min(r.id), r.key",
-        [context, *chosen],
+        " WHERE t.batch IN (SELECT value FROM json_each(?)) GROUP BY r.key ORDER BY min(r.id), r.key",
+        (context, dump(list(batches))),
     )
     return {rule: (int(passed), scored) for rule, passed, scored in rows}
 

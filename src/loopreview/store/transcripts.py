@@ -106,13 +106,13 @@ def append_message(store: Store, id: str, position: int, message: Message) -> No
         if head is None:
             raise _unknown(id)
         messages = _messages(store, id)
+        if not 0 <= position <= len(messages):
+            raise ValueError(f"{id}: message {position} does not follow {len(messages)} messages")
         if position < len(messages):
             there = messages[position]
             if (there.role, there.text) == (message.role, message.text):
                 return
             raise UserError(f"{id}: another run has written message {position + 1} already; start again", exit_code=3)
-        if position > len(messages):
-            raise ValueError(f"{id}: message {position} does not follow {len(messages)} messages")
         messages.append(message)
         exchanges = len(exchanges_of(messages))
         store.execute(_INSERT_MESSAGE, _message_row(id, position, message))
@@ -137,13 +137,11 @@ def resolve(store: Store, reference: str) -> str:
         # A file's name may hold a `#` itself.
         ("source LIKE '%#%#%' AND substr(source, -?) = ?", (len(wanted) + 1, f"#{wanted}")),
     ):
-        found = store.rows(
-            f"SELECT id, source FROM transcripts WHERE {condition} ORDER BY batch, number LIMIT 4", parameters
-        )
+        found = store.rows(f"SELECT id, source FROM transcripts WHERE {condition} LIMIT 4", parameters)
         if len(found) == 1:
             return str(found[0][0])
         if found:
-            shown = ", ".join(f"{id} ({source})" if source else id for id, source in found[:3])
+            shown = ", ".join(f"{id} ({source!r})" if source else id for id, source in found[:3])
             more = ", …" if len(found) > 3 else ""
             raise UserError(f"{reference!r} names several transcripts: {shown}{more}; give the id of one")
     raise _unknown(reference)
@@ -288,8 +286,7 @@ def _messages(store: Store, id: str) -> list[Message]:
 
 
 def _head(row: Row) -> Head:
-    found = Head(*row)
-    return found._replace(complete=bool(found.complete))
+    return Head._make((*row[:5], bool(row[5]), *row[6:]))
 
 
 def _unknown(reference: str) -> UserError:

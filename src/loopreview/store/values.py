@@ -34,6 +34,11 @@ def load(text: str | None) -> Any:
     return None if text is None else json.loads(text)
 
 
+def row_id(number: int) -> int | None:
+    """A number that a person gave, or null, which no row has, where it is larger than SQLite's integers."""
+    return number if abs(number) < 2**63 else None
+
+
 def now() -> str:
     """The time: UTC, ISO 8601 with microseconds."""
     return datetime.now(UTC).isoformat(timespec="microseconds")

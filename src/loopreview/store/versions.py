@@ -5,9 +5,10 @@ from loopreview.store.database import Store
 from loopreview.store.values import now, storable
 
 
-def keep(store: Store, kind: str, text: str, name: str = "") -> str:
-    """Keep `text` and return its hash, `content_hash(text)`; what is kept already is not written again."""
-    hash = content_hash(text)
+def keep(store: Store, kind: str, text: str, name: str = "", hash: str | None = None) -> str:
+    """Keep `text` and return its hash: the one given (that of what the text says), else `content_hash(text)`. What is
+    kept already is not written again."""
+    hash = hash or content_hash(text)
     key = (hash, storable(kind), storable(name))
     if store.row("SELECT 1 FROM versions WHERE hash = ? AND kind = ? AND name = ?", key) is None:
         with store.writing():
