@@ -13,13 +13,13 @@ from loopreview.cli.call import Bar, Call, money, say, shared_options
 @shared_options
 def assess(call: Call, batch: int | None, every: bool, only: str | None, dry_run: bool) -> None:
     """Ask the judges what is stale or was never answered."""
-    from loopreview import loop
+    from loopreview.loop.batch import judge
     from loopreview.models.errors import UserError
 
     if batch is not None and every:
         raise UserError("--batch and --all exclude each other; give one of them")
     with call.open() as workspace:
-        result = loop.judge(workspace, batch=batch, every=every, only=only, dry_run=dry_run, watcher=Bar())
+        result = judge(workspace, batch=batch, every=every, only=only, dry_run=dry_run, watcher=Bar())
         judges = len(workspace.settings.judges)
     for note in result.pop("notes"):
         say(note)

@@ -24,16 +24,16 @@ def demo(call: Call, directory: Path | None, headless: bool) -> None:
     root = init(directory or Path(tempfile.mkdtemp(prefix="loopreview-demo-")) / "demo", template="support-agent")
     say(f"demo workspace: {root}")
     if headless or call.json or not (sys.stdin.isatty() and sys.stdout.isatty()):
-        from loopreview.loop import demo as play
+        from loopreview.loop.demo import demo as play
         from loopreview.workspace import Workspace
 
         with Workspace.open(root) as workspace:
             document = play(workspace, Bar())
         call.emit(document, lambda: _lines(document))
         return
-    from loopreview.tui.app import open_app
+    from loopreview.cli.terminal import open_terminal
 
-    open_app(root)
+    open_terminal(root)
     say(f"your demo is in {root}; come back with `loopreview -w {root}`")
 
 

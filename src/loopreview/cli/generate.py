@@ -15,15 +15,15 @@ from loopreview.cli.call import Bar, Call, money, say, shared_options
 @shared_options
 def generate(call: Call, count: int, seed: int | None, judged: bool, dry_run: bool) -> None:
     """Make a batch of transcripts, or finish one that was interrupted."""
-    from loopreview import loop
+    from loopreview.loop import batch
     from loopreview.models.errors import UserError
 
     with call.open() as workspace:
         if dry_run:
-            document = loop.estimate_batch(workspace, count=count, judged=judged)
+            document = batch.estimate_batch(workspace, count=count, judged=judged)
             call.emit(document, lambda: [f"{document['calls']} calls, {money(document['cost_usd'])}"])
             return
-        result = loop.make_batch(workspace, count=count, seed=seed, judged=judged, watcher=Bar())
+        result = batch.make_batch(workspace, count=count, seed=seed, judged=judged, watcher=Bar())
     call.emit(
         result,
         lambda: [

@@ -21,9 +21,9 @@ def cli(call: Call) -> None:
     Without a command: the terminal program, in the workspace of the current folder.
     """
     if click.get_current_context().invoked_subcommand is None:
-        from loopreview.tui.app import open_app
+        from loopreview.cli.terminal import open_terminal
 
-        open_app(call.root)
+        open_terminal(call.root)
 
 
 for _module in (workspace, demo, generate, ingest, assess, show, review, report, rubric):

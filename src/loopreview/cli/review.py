@@ -26,9 +26,9 @@ def review(call: Call, plain: bool, reviewer: str | None) -> None:
         with call.open() as workspace:
             review_plain(workspace, workspace.reviewer(reviewer))
         return
-    from loopreview.tui.app import open_app
+    from loopreview.cli.terminal import open_terminal
 
-    open_app(call.root, screen="review", reviewer=reviewer)
+    open_terminal(call.root, screen="review", reviewer=reviewer)
 
 
 def _act(call: Call, reviewer: str | None, kind: Any, transcript: str | None = None, **fields: Any) -> None:

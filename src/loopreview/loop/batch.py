@@ -1,4 +1,4 @@
-"""What spans the stages: a batch that is judged as it is made, judging with its notes, the demo."""
+"""A batch that is judged as it is made, and judging with what a person should know about it."""
 
 import asyncio
 import random
@@ -6,14 +6,11 @@ from collections.abc import Coroutine
 from contextlib import ExitStack
 from typing import Any
 
-from loopreview import assess, generate, jobs, report, review, standing
+from loopreview import assess, generate, jobs, standing
 from loopreview.llm.client import About, Client, Reply
-from loopreview.llm.offline.truth import planted_truth
-from loopreview.models.review import EventKind
 from loopreview.progress import Progress, Together
 from loopreview.rules.lint import lint_backend
-from loopreview.rules.score import judged_criteria
-from loopreview.store import calls, transcripts
+from loopreview.store import calls
 from loopreview.workspace import Workspace
 
 
@@ -29,7 +26,7 @@ def make_batch(
 
     Returns what `generate --json` prints. Raises UserError for what stops the job; what was stored stays.
     """
-    client = _client(workspace)
+    client = client_of(workspace)
     client.check([*generate.ROLES, *(workspace.settings.judges if judged else ())])
     with ExitStack() as stack:
         log = stack.enter_context(jobs.exclusive(workspace.root, "generate", count=count, judged=judged))
@@ -44,7 +41,7 @@ def make_batch(
             # Notes are for whoever watches; the bar counts messages.
             await assess.ask_all(workspace, client, plan, Together(log))
 
-        result: dict[str, Any] = _run(
+        result: dict[str, Any] = run(
             generate.generate(workspace, client, batch, progress, finished=finished if judged else None), client
         )
         standing.refresh(workspace)
@@ -56,7 +53,7 @@ def make_batch(
 
 def estimate_batch(workspace: Workspace, *, count: int, judged: bool) -> dict[str, Any]:
     """Calls and dollars of a new batch, and of its judging; `cost_usd` is null where a price is unknown."""
-    client = _client(workspace)
+    client = client_of(workspace)
     client.check([*generate.ROLES, *(workspace.settings.judges if judged else ())])
     found = generate.estimate(workspace, client, count=count)
     if judged:
@@ -77,7 +74,7 @@ def judge(
     watcher: Progress,
 ) -> dict[str, Any]:
     """Ask the judges what is stale in scope. Returns what `assess --json` prints, and `notes` for the person."""
-    client = _client(workspace)
+    client = client_of(workspace)
     client.check(workspace.settings.judges)
     scope = assess.scope_of(workspace, batch=batch, every=every)
     if dry_run:
@@ -85,7 +82,7 @@ def judge(
     with jobs.exclusive(workspace.root, "assess", batch=batch) as log:
         plan = assess.make_plan(workspace, scope, only=only)
         before = calls.cost(workspace.store)
-        _run(assess.ask_all(workspace, client, plan, Together(watcher, log)), client)
+        run(assess.ask_all(workspace, client, plan, Together(watcher, log)), client)
         standing.refresh(workspace)
         result = assess.result(workspace, plan, before)
         log.write("done", errors=len(result["errors"]))
@@ -129,7 +126,7 @@ def _notes(workspace: Workspace, plan: assess.Plan) -> list[str]:
     return notes
 
 
-def _client(workspace: Workspace) -> Client:
+def client_of(workspace: Workspace) -> Client:
     """A client that writes each call it made into the store."""
 
     def record(name: str, reply: Reply, about: About | None) -> None:
@@ -150,7 +147,7 @@ def _client(workspace: Workspace) -> Client:
     return Client(workspace.settings, on_call=record)
 
 
-def _run(work: Coroutine[Any, Any, Any], client: Client) -> Any:
+def run(work: Coroutine[Any, Any, Any], client: Client) -> Any:
     async def whole() -> Any:
         try:
             return await work
@@ -158,50 +155,3 @@ def _run(work: Coroutine[Any, Any, Any], client: Client) -> Any:
             await client.close()
 
     return asyncio.run(whole())
-
-
-DEMO_SEEDS = (1, 2)
-DEMO_REVIEWER = "scripted-reviewer"
-
-
-def demo(workspace: Workspace, watcher: Progress) -> dict[str, Any]:
-    """Two batches under fixed seeds, judged, and reviewed by a script that knows what the simulator planted.
-
-    Returns what `demo --json` prints. Auditing, exporting and training are not built yet and are null.
-    """
-    for seed in DEMO_SEEDS:
-        batch = make_batch(workspace, count=5, seed=seed, judged=True, watcher=watcher)["batch"]
-        _scripted_review(workspace, batch)
-    found = report.status(workspace)
-    return {
-        "workspace": str(workspace.root),
-        "batches": found["batches"],
-        "gate": found["gate"],
-        "flags": found["flags"],
-        "transcript_flags": found["transcript_flags"],
-        "panel_ceiling": found["panel_ceiling"],
-        "rules": found["rules"],
-        "reviewer": DEMO_REVIEWER,
-        "audit": None,
-        "export": None,
-        "run": None,
-    }
-
-
-def _scripted_review(workspace: Workspace, batch: int) -> None:
-    """Answer every judged criterion by the planted truth, then approve what passes and reject what does not."""
-
-    def say(kind: EventKind, transcript: str, **fields: Any) -> None:
-        review.record(workspace, kind, reviewer=DEMO_REVIEWER, transcript=transcript, origin="scripted", **fields)
-
-    for id in transcripts.ids(workspace.store, batch):
-        stands = standing.of(workspace, id)
-        for criterion in workspace.rubric.criteria:
-            if criterion.id in judged_criteria(workspace.rubric, stands.assessment):
-                say("answer", id, criterion=criterion.id, answer=planted_truth(criterion, stands.exchanges))
-        passed = standing.assessment(workspace, id).passed
-        if passed is not None:
-            say("approve" if passed else "reject", id)
-    rate = next(row["pass_rate"] for row in report.status(workspace)["batches"] if row["id"] == batch)
-    content = rate is not None and rate >= workspace.settings.target_pass_rate
-    review.record(workspace, "content", reviewer=DEMO_REVIEWER, batch=batch, origin="scripted", data={"yes": content})

@@ -1,0 +1,1 @@
+"""What spans the stages: a batch, a rubric test, the demo."""
