@@ -6,6 +6,7 @@ from loopreview import standing
 from loopreview.models.rubric import Criterion
 from loopreview.models.verdict import Verdict
 from loopreview.rules import agreement as rules
+from loopreview.rules.diagnosis import diagnose
 from loopreview.rules.gate import BatchCount, gate
 from loopreview.rules.lint import lint_verdict
 from loopreview.rules.review import fold
@@ -148,9 +149,12 @@ def agreement(workspace: Workspace, *, with_intervals: bool = True) -> dict[str,
         judged, generation_version=workspace.generation_version, with_intervals=with_intervals
     )
     weak = rules.weak_criteria(judge_rows)
+    human_rows = rules.human_rows(workspace.rubric, judged)
+    diagnoses = diagnose(workspace.rubric, judge_rows, human_rows, labels_needed=workspace.settings.labels_needed)
     return {
         "judges": [row.model_dump(mode="json") for row in judge_rows],
-        "humans": [row.model_dump(mode="json") for row in rules.human_rows(workspace.rubric, judged)],
+        "humans": [row.model_dump(mode="json") for row in human_rows],
+        "criteria": [diagnosis.model_dump(mode="json") for diagnosis in diagnoses],
         "corrected_pass_rate": corrected.model_dump(mode="json"),
         "weak": sorted(weak),
         "gate": {"passed": not weak, "why": "a merged kappa under 0.6" if weak else ""},

@@ -10,7 +10,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-HEAVY = ("textual", "rich", "litellm", "torch", "transformers", "pydantic", "sqlite_utils", "sqlite3", "numpy", "pandas")
+HEAVY = (
+    "textual",
+    "rich",
+    "litellm",
+    "torch",
+    "transformers",
+    "pydantic",
+    "sqlite_utils",
+    "sqlite3",
+    "numpy",
+    "pandas",
+)
 
 
 def loaded_after(code: str) -> set[str]:

@@ -14,7 +14,15 @@ def test_init_makes_a_workspace_that_is_ready_to_use(tmp_path, cli):
     made = cli("init", tmp_path / "w", "--json").json
     root = Path(made["workspace"])
     assert root.is_absolute()
-    for name in ("loopreview.toml", "loopreview.db", "rubrics/rubric.yaml", "taxonomy.yaml", "personas.yaml", "exports", "runs"):
+    for name in (
+        "loopreview.toml",
+        "loopreview.db",
+        "rubrics/rubric.yaml",
+        "taxonomy.yaml",
+        "personas.yaml",
+        "exports",
+        "runs",
+    ):
         assert (root / name).exists(), name
     for role in ("user_sim", "assistant", "system", "assessor"):
         assert (root / "prompts" / f"{role}.md").is_file()
@@ -26,7 +34,9 @@ def test_a_workspace_is_not_initialised_twice(root, cli):
 
 
 def test_an_unknown_template_is_refused_with_the_known_ones(tmp_path, cli):
-    cli("init", tmp_path / "w", "--template", "lawyer", code=2).says("no template called lawyer", "support-agent", "blank")
+    cli("init", tmp_path / "w", "--template", "lawyer", code=2).says(
+        "no template called lawyer", "support-agent", "blank"
+    )
     assert not (tmp_path / "w").exists()
 
 
@@ -135,7 +145,9 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path, cli):
 )
 def test_a_mistake_in_the_settings_names_its_line(root, cli, line, parts):
     settings = root / "loopreview.toml"
-    text = "\n".join(row for row in settings.read_text(encoding="utf-8").splitlines() if not row.startswith("exchanges"))
+    text = "\n".join(
+        row for row in settings.read_text(encoding="utf-8").splitlines() if not row.startswith("exchanges")
+    )
     settings.write_text(line + "\n" + text, encoding="utf-8")
     cli("status", "-w", root, code=2).says(*parts)
 
@@ -152,7 +164,11 @@ def test_a_key_in_the_settings_is_refused_and_not_repeated(root, cli):
 
 @pytest.mark.parametrize(
     ("text", "part"),
-    [("", "empty"), ("name: a: b", "line 1"), ("name: x\ncategories: {a: {weight: 1}}\ncriterions: []\n", "criterions")],
+    [
+        ("", "empty"),
+        ("name: a: b", "line 1"),
+        ("name: x\ncategories: {a: {weight: 1}}\ncriterions: []\n", "criterions"),
+    ],
 )
 def test_rubric_check_gives_all_problems_and_exit_2(root, cli, text, part):
     (root / "rubrics" / "rubric.yaml").write_text(text, encoding="utf-8")

@@ -117,6 +117,11 @@ def _agreement(found: dict[str, Any]) -> Iterator[str]:
             ("criterion", "items", "reviewers", "kappa", "alpha", "raw"),
         )
         yield ""
+    if found["judges"]:
+        yield "what that means"
+        rows = ((row["criterion"], row["finding"], row["why"]) for row in found["criteria"])
+        yield from table(rows, ("criterion", "finding", "why"))
+        yield ""
     corrected = found["corrected_pass_rate"]
     if corrected["rate"] is None:
         yield "corrected pass rate: needs at least 5 approved and 5 rejected transcripts, and judges better than chance"

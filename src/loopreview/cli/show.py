@@ -35,7 +35,7 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
     for message in found["messages"]:
         number += message["role"] == "user"
         yield f"── {number} {message['role']} " + "─" * 40
-        yield message["text"]
+        yield from _message(message)
         yield ""
     for row in found["criteria"]:
         answers = " ".join(f"{backend}={answer}" for backend, answer in row["answers"].items())
@@ -46,6 +46,21 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
             yield f"         {quote['backend']} [{quote['exchange']} {quote['role']}] “{quote['quote']}”"
         for problem in row["lint"]:
             yield f"         ! {problem}"
+
+
+def _message(message: dict[str, Any]) -> Iterator[str]:
+    """Its text, the tools it calls or speaks for, and whether it is one to train on."""
+    from loopreview.models.transcript import Message
+    from loopreview.rules.tool_calls import calls_of
+
+    extra = message["extra"]
+    if message["role"] == "tool" and (extra.get("name") or extra.get("error")):
+        yield f"{extra.get('name') or 'the tool'} {'failed: ' + str(extra['error']) if extra.get('error') else 'says:'}"
+    if message["text"] or not extra:
+        yield message["text"]
+    yield from (f"→ {call}" for call in calls_of(Message.model_validate(message)))
+    if extra.get("weight") == 0:
+        yield "(weight 0: not to train on)"
 
 
 COMMANDS = (show,)

@@ -96,6 +96,8 @@ class Settings(BaseModel):
     """Share of each batch on which every criterion is to be answered."""
     sample_share: float = Field(default=0.1, ge=0, le=1)
     """Share of criteria the judges agree about that is asked of the reviewer all the same."""
+    labels_needed: int = Field(default=20, ge=1)
+    """People's answers to a criterion before its agreement is put into words."""
     guard: bool = True
     """Ignore judging keys that come faster than a person presses them."""
 
