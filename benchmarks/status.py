@@ -21,7 +21,10 @@ def filled(root: Path, count: int, judges: int = 3) -> Workspace:
     rubric = [c for c in workspace.rubric.criteria if c.kind == "judged"]
 
     def made() -> list[Transcript]:
-        texts = [("user", "Where is order {}? It was due on Monday."), ("assistant", "Order {} left today; it arrives on Friday.")]
+        texts = [
+            ("user", "Where is order {}? It was due on Monday."),
+            ("assistant", "Order {} left today; it arrives on Friday."),
+        ]
         return [
             Transcript(
                 id="",
@@ -29,7 +32,9 @@ def filled(root: Path, count: int, judges: int = 3) -> Workspace:
                 number=0,
                 origin="imported",
                 source=f"bench.jsonl#{i}",
-                messages=[Message(role=role, text=text.format(f"{i}-{turn}")) for turn in range(3) for role, text in texts],
+                messages=[
+                    Message(role=role, text=text.format(f"{i}-{turn}")) for turn in range(3) for role, text in texts
+                ],
             )
             for i in range(count)
         ]
@@ -82,7 +87,11 @@ def main() -> list[dict[str, object]]:
             )
     growth = per_transcript[COUNTS[1]] / per_transcript[COUNTS[0]]
     rows.append(
-        {"claim": "first count, per transcript: 10,000 against 1,000", "measured": f"{growth:.2f} times", "budget": "linear"}
+        {
+            "claim": "first count, per transcript: 10,000 against 1,000",
+            "measured": f"{growth:.2f} times",
+            "budget": "linear",
+        }
     )
     return rows
 

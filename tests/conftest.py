@@ -100,7 +100,9 @@ def small(root: Path) -> Path:
     """The same, with three criteria and short conversations."""
     (root / "rubrics" / "rubric.yaml").write_text(SMALL_RUBRIC, encoding="utf-8")
     settings = (root / "loopreview.toml").read_text(encoding="utf-8")
-    (root / "loopreview.toml").write_text(settings.replace("exchanges = [6, 10]", "exchanges = [2, 3]"), encoding="utf-8")
+    (root / "loopreview.toml").write_text(
+        settings.replace("exchanges = [6, 10]", "exchanges = [2, 3]"), encoding="utf-8"
+    )
     return root
 
 

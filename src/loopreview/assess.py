@@ -235,25 +235,20 @@ def imported_rows(plan: Plan) -> list[dict[str, Any]]:
 async def _ask(workspace: Workspace, client: Client, ask: Ask, progress: Progress) -> None:
     transcript = transcripts.get(workspace.store, ask.transcript)
     criteria = [criterion for criterion in workspace.rubric.criteria if criterion.id in ask.criteria]
-    answers, reason = await _answers(workspace, client, ask, transcript, criteria)
+    answers, reason = await ask_judge(workspace, client, ask.judge, transcript, criteria)
     fingerprint = workspace.settings.judges[ask.judge].fingerprint
-    made = []
-    for criterion in criteria:
-        answer = answers.get(criterion.id)
-        made.append(
-            Verdict(
-                transcript=ask.transcript,
-                criterion=criterion.id,
-                backend=ask.judge,
-                answer=answer["answer"] if answer else "ERROR",
-                reasoning=str(answer.get("reasoning", "")) if answer else "",
-                evidence=tuple(_quotes(answer.get("evidence"))) if answer else (),
-                counter_evidence=next(iter(_quotes([answer.get("counter_evidence")])), None) if answer else None,
-                asked_with=ask.criteria,
-                key=standing.wanted_key(workspace, transcript, criterion, fingerprint),
-                reason=None if answer else reason,
-            )
+    made = [
+        verdict_of(
+            answers.get(criterion.id),
+            reason,
+            transcript=ask.transcript,
+            criterion=criterion.id,
+            backend=ask.judge,
+            asked_with=ask.criteria,
+            key=standing.wanted_key(workspace, transcript, criterion, fingerprint),
         )
+        for criterion in criteria
+    ]
     verdicts.add(workspace.store, made)
     failed = [verdict for verdict in made if verdict.answer == "ERROR"]
     if failed:
@@ -261,10 +256,36 @@ async def _ask(workspace: Workspace, client: Client, ask: Ask, progress: Progres
     progress.advance()
 
 
-async def _answers(
-    workspace: Workspace, client: Client, ask: Ask, transcript: Transcript, criteria: Sequence[Criterion]
+def verdict_of(answer: dict[str, Any] | None, reason: str, **named: Any) -> Verdict:
+    """What a judge answered as a verdict; an ERROR with its `reason` where there is no usable answer. `named`:
+    transcript, criterion, backend, asked_with and key."""
+    if answer is None:
+        return Verdict(answer="ERROR", reason=reason, **named)
+    return Verdict(
+        answer=answer["answer"],
+        reasoning=str(answer.get("reasoning", "")),
+        evidence=tuple(_quotes(answer.get("evidence"))),
+        counter_evidence=next(iter(_quotes([answer.get("counter_evidence")])), None),
+        **named,
+    )
+
+
+async def ask_judge(
+    workspace: Workspace,
+    client: Client,
+    judge: str,
+    transcript: Transcript,
+    criteria: Sequence[Criterion],
+    *,
+    needed: Sequence[str] | None = None,
+    again: int = 0,
 ) -> tuple[dict[str, dict[str, Any]], str]:
-    """The usable answers by criterion, after at most two repairs, and why the others are missing."""
+    """The usable answers by criterion, after at most two repairs, and why the others are missing.
+
+    `needed`: the criteria for whose answers it is asked again; all by default. `again`: another number is another seed,
+    for asking the very same thing twice.
+    """
+    needed = [criterion.id for criterion in criteria] if needed is None else needed
     exchanges = transcript.exchanges
     shown = {c.id: shown_examples(c, transcript.id, transcript.source) for c in criteria}
     messages = assessor_messages(workspace.prompts["assessor"], exchanges, measure(exchanges), criteria, shown)
@@ -272,10 +293,11 @@ async def _answers(
     reason = ""
     asked = list(messages)
     for attempt in range(1 + REPAIRS):
-        seed = int(content_hash(transcript.hash, attempt), 16) % 2**31
+        salt = [again] if again else []
+        seed = int(content_hash(transcript.hash, attempt, *salt), 16) % 2**31
         try:
             reply = await client.complete(
-                ask.judge, asked, seed=seed, schema=SCHEMA, about=About("assess", transcript.batch, transcript.id)
+                judge, asked, seed=seed, schema=SCHEMA, about=About("assess", transcript.batch, transcript.id)
             )
         except CallFailed as error:
             return usable, error.reason
@@ -283,7 +305,7 @@ async def _answers(
             return usable, "the judge refused to answer"
         found, reason = read_answers(reply.text, [c.id for c in criteria])
         usable = {**found, **usable}
-        missing = [c.id for c in criteria if c.id not in usable]
+        missing = [id for id in needed if id not in usable]
         if not missing:
             return usable, ""
         reason = reason or f"no answer to {', '.join(missing)}"

@@ -57,7 +57,15 @@ class Workspace:
     def refresh(self) -> None:
         """Forget what was read from files, so that an edit made elsewhere is seen."""
         self.settings = read_settings(_text(self.root / SETTINGS), SETTINGS)
-        for name in ("file_rubric", "rubric", "prompts", "_prompt_versions", "taxonomy", "personas", "generation_version"):
+        for name in (
+            "file_rubric",
+            "rubric",
+            "prompts",
+            "_prompt_versions",
+            "taxonomy",
+            "personas",
+            "generation_version",
+        ):
             self.__dict__.pop(name, None)
 
     @property
@@ -144,13 +152,18 @@ class Workspace:
             versions.keep(store, "prompt", text, name=role)
         for name in _FILES:
             versions.keep(store, "file", _text(self.root / name), name=name)
-        parts = {"prompts": self._prompt_versions, "files": {name: content_hash(_text(self.root / name)) for name in _FILES}}
+        parts = {
+            "prompts": self._prompt_versions,
+            "files": {name: content_hash(_text(self.root / name)) for name in _FILES},
+        }
         versions.keep(store, "generation", json.dumps(parts, sort_keys=True), hash=self.generation_version)
 
     def keep_rubric(self) -> None:
         """Copy the rubric into the store under its version, once for each opening of the workspace."""
         if self._kept_rubric != self.rubric_version:
-            versions.keep(self.store, "rubric", _text(self.rubric_path), name=self.rubric.name, hash=self.rubric_version)
+            versions.keep(
+                self.store, "rubric", _text(self.rubric_path), name=self.rubric.name, hash=self.rubric_version
+            )
             self._kept_rubric = self.rubric_version
 
     def reviewer(self, given: str | None = None) -> str:

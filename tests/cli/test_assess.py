@@ -144,7 +144,7 @@ def test_kill_9_amid_judging_keeps_what_landed_and_doubles_nothing(made, cli, sp
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     landed = verdict_count(made)
-    assert 4 <= landed
+    assert landed >= 4
     again = cli("assess", "-w", made, "--json").json
     assert again["errors"] == []
     with sqlite3.connect(made / "loopreview.db") as db:

@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from loopreview.progress import Progress
     from loopreview.workspace import Workspace
 
+_NUMBER = re.compile(r"[\d.,–$%\s-]*")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -126,7 +128,7 @@ def table(rows: Iterable[Iterable[object]], header: Iterable[str]) -> list[str]:
     """Columns padded to their widest cell; numbers to the right."""
     grid = [[*header], *[["–" if cell is None else str(cell) for cell in row] for row in rows]]
     widths = [max(len(row[i]) for row in grid) for i in range(len(grid[0]))]
-    right = [all(row[i][:1].isdigit() or row[i] in "–" for row in grid[1:]) for i in range(len(widths))]
+    right = [all(_NUMBER.fullmatch(row[i]) for row in grid[1:]) for i in range(len(widths))]
     return [
         "  ".join(cell.rjust(w) if r else cell.ljust(w) for cell, w, r in zip(row, widths, right, strict=True)).rstrip()
         for row in grid

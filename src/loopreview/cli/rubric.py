@@ -1,11 +1,12 @@
-"""rubric check and calibration examples."""
+"""rubric check, history, diff and test; calibration examples."""
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from loopreview.cli.call import Call, say, shared_options
+from loopreview.cli.call import Bar, Call, money, percent, say, shared_options, table
 from loopreview.models.errors import UserError
 
 if TYPE_CHECKING:
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
 
 
 @click.group()
-def rubric() -> None:
+@shared_options
+def rubric(call: Call) -> None:
     """The rubric: what is asked of each transcript."""
 
 
@@ -52,6 +54,168 @@ def check(call: Call, file: Path | None) -> None:
     )
     if problems:
         click.get_current_context().exit(2)
+
+
+@rubric.command()
+@shared_options
+def history(call: Call) -> None:
+    """Every version of rubric and prompts that was used: when, what changed, how many passed.
+
+    Writes the prompts and a table of them to prompt_versions/ in the workspace.
+    """
+    from loopreview.loop.rubric_versions import history as found
+
+    with call.open() as workspace:
+        document = found(workspace)
+    call.emit(document, lambda: [*_versions(document["versions"]), "", *_prompts(document["prompts"])])
+    say(f"prompts written to {document['folder']}")
+
+
+def _versions(rows: list[dict[str, Any]]) -> list[str]:
+    from loopreview.loop.rubric_versions import day
+
+    lines = [
+        (
+            row["version"][:8] + (" now" if row["now"] else ""),
+            day(row["at"]) or "not used yet",
+            percent(row["judged_pass_rate"]),
+            row["n"],
+            "; ".join(f"{change['criterion']} {change['change']}".strip() for change in row["changed"]),
+        )
+        for row in rows
+    ]
+    return table(lines, ("rubric", "first used", "judged pass", "of", "changed"))
+
+
+def _prompts(rows: list[dict[str, Any]]) -> list[str]:
+    from loopreview.loop.rubric_versions import day
+
+    lines = [
+        (
+            f"{row['role']} {row['number']}",
+            row["version"][:8] + (" now" if row["now"] else ""),
+            day(row["at"]),
+            percent(row["pass_rate"]),
+            row["n"],
+            "" if row["batches"] is None else "batches " + ", ".join(map(str, row["batches"])),
+        )
+        for row in rows
+    ]
+    return table(lines, ("prompt", "version", "first used", "pass", "of", "made"))
+
+
+@rubric.command()
+@click.argument("a")
+@click.argument("b")
+@shared_options
+def diff(call: Call, a: str, b: str) -> None:
+    """What changed between two versions of the rubric, or of one prompt.
+
+    A and B are versions as `rubric history` lists them (the first digits do), or `now` for the file.
+    """
+    from loopreview.loop.rubric_versions import difference
+
+    with call.open() as workspace:
+        document = difference(workspace, a, b)
+    call.emit(document, lambda: document["diff"].split("\n") if document["diff"] else [])
+    if document["same"]:
+        say("the texts are the same; versions may also differ in the examples added during review")
+
+
+@rubric.command()
+@click.argument("criterion", required=False)
+@click.option("--against", metavar="VERSION", help="Compare with this version (default: the latest that was asked).")
+@click.option(
+    "--fresh", type=click.IntRange(0), default=3, show_default=True, help="Unlabelled transcripts to ask too."
+)
+@click.option("--retest", is_flag=True, help="Ask the present wording twice, to see how steady each judge is.")
+@click.option("--reviewer", metavar="NAME", help="Only this person's labels (default: the majority of all).")
+@click.option("--dry-run", is_flag=True, help="Say what would be asked and what it costs; ask nothing.")
+@shared_options
+def test(
+    call: Call,
+    criterion: str | None,
+    against: str | None,
+    fresh: int,
+    retest: bool,
+    reviewer: str | None,
+    dry_run: bool,
+) -> None:
+    """Ask the judges under the old and the new wording, and hold both against what people said.
+
+    Without CRITERION: each question that the last edit changed.
+    """
+    from loopreview.loop.rubric_test import test as tested
+
+    with call.open() as workspace:
+        document = tested(
+            workspace,
+            criterion,
+            against=against,
+            fresh=fresh,
+            retest=retest,
+            reviewer=reviewer,
+            dry_run=dry_run,
+            watcher=Bar(),
+        )
+    if dry_run:
+        say(f"{document['calls']} calls, {money(document['cost_usd'])}; what is known so far:")
+    call.emit(document, lambda: [line for row in document["criteria"] for line in _tested(row)])
+    if not dry_run:
+        say(f"{document['calls']} calls, {money(document['cost_usd'])}")
+    if document["errors"]:
+        raise UserError(
+            f"{len(document['errors'])} answers are missing because a call failed; the same command asks them again",
+            exit_code=3,
+        )
+
+
+def _tested(row: Mapping[str, Any]) -> list[str]:
+    from loopreview.loop.rubric_versions import day
+
+    old, new = row["old"], row["new"]
+    lines = [
+        f"{row['criterion']}: {row['labelled']} labelled transcripts, and {len(row['fresh'])} without a label",
+        f"  before ({old['version'][:8]}, {day(old['at'])}, {_count(old['examples'])}): {_one_line(old['question'])}",
+        f"  now ({_count(new['examples'])}): {_one_line(new['question'])}",
+    ]
+    rows = [
+        (
+            judge["backend"],
+            judge["n"],
+            judge["fixed"],
+            judge["broken"],
+            judge["kept_right"],
+            judge["kept_wrong"],
+            None if judge["p"] is None else f"{judge['p']:.3f}",
+            "not measured" if judge["retest"] is None else f"{judge['retest']['same']} of {judge['retest']['n']}",
+        )
+        for judge in row["judges"]
+    ]
+    header = ("judge", "n", "fixed", "broken", "still right", "still wrong", "p", "same when asked again")
+    lines += [f"  {line}" for line in table(rows, header)]
+    lines += _flips("fixed", row["fixed"]) + _flips("broken", row["broken"]) + _flips("moved, no label", row["moved"])
+    if row["waiting"]:
+        lines.append(f"  {row['waiting']} answers are still missing")
+    if row["unlike"]:
+        lines.append(f"  {row['unlike']} pairs were asked in different groups of criteria")
+    return lines
+
+
+def _count(examples: int) -> str:
+    return f"{examples} example{'' if examples == 1 else 's'}"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _flips(what: str, flips: Iterable[Mapping[str, Any]]) -> list[str]:
+    return [
+        f"  {what}: {flip['transcript']} {flip['backend']} {flip['before']} → {flip['after']}"
+        + (f", people say {flip['truth']}" if flip["truth"] else "")
+        for flip in flips
+    ]
 
 
 _LABELS = ("PASS", "FAIL", "BORDERLINE_PASS", "BORDERLINE_FAIL")

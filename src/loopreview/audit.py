@@ -1,0 +1,1 @@
+"""Auditing a set of transcripts: faults that no single transcript shows."""
