@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from loopreview import ingest
-from loopreview.ingest import import_labels, import_transcripts, import_verdicts
+from loopreview.ingest import answers, import_labels, import_transcripts, import_verdicts
 from loopreview.models.errors import UserError
 from loopreview.models.review import Event
 from loopreview.models.settings import Settings
@@ -84,6 +83,10 @@ def test_transcripts_come_in_as_one_batch_in_the_order_of_the_files(workspace: W
         "skipped": [],
         "notes": [],
         "batch": 1,
+        "verdicts": 0,
+        "reviews": 0,
+        "backends": [],
+        "reviewers": [],
     }
     (batch,) = batches.listed(workspace.store)
     assert (batch.origin, batch.count) == ("imported", 3)
@@ -168,12 +171,12 @@ class Counting(Silent):
         self.finished += 1
 
 
-def test_a_folder_gives_its_json_and_jsonl_files_by_name(workspace: Workspace, tmp_path: Path) -> None:
+def test_a_folder_gives_the_files_that_may_hold_transcripts_by_name(workspace: Workspace, tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     (folder / "inner").mkdir(parents=True)
     lines(folder / "b.JSONL", chat("b"))
     lines(folder / "a.json", chat("a"))
-    lines(folder / "notes.txt", "not for us")
+    lines(folder / "notes.md", "not for us")
     lines(folder / ".hidden.json", chat("hidden"))
     lines(folder / "inner" / "c.json", chat("c"))
     progress = Counting()
@@ -193,7 +196,7 @@ def test_what_is_neither_file_nor_folder_with_files_stops_before_anything_is_sto
 ) -> None:
     good = lines(tmp_path / "a.jsonl", chat())
     (tmp_path / "empty").mkdir()
-    for path, said in ((tmp_path / "gone.json", "no such file"), (tmp_path / "empty", "no .json or .jsonl file")):
+    for path, said in ((tmp_path / "gone.json", "no such file"), (tmp_path / "empty", "no .json or .jsonl")):
         with pytest.raises(UserError, match=said):
             import_transcripts(workspace, [good, path])
     with pytest.raises(UserError, match="--format odd"):
@@ -370,7 +373,7 @@ def test_a_quote_without_its_place_is_looked_for(workspace: Workspace, tmp_path:
 def test_answers_in_any_order_are_the_same_however_few_transcripts_are_kept_in_mind(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ingest, "KEPT_IN_MIND", 2)
+    monkeypatch.setattr(answers, "KEPT_IN_MIND", 2)
     imported(workspace, tmp_path, "1", "2", "3", "4", "5")
     rows = [VERDICT | {"transcript": id, "criterion": c} for c in ("U1", "U2") for id in "abcde"]
     result = import_verdicts(workspace, lines(tmp_path / "v.jsonl", *rows, *rows))

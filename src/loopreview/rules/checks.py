@@ -5,12 +5,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from loopreview.models.rubric import Criterion
 from loopreview.models.transcript import Exchange
 from loopreview.models.verdict import Evidence, JudgeAnswer
-from loopreview.rules.quotes import occurrence_at
+from loopreview.rules.quotes import locate, occurrence_at
 from loopreview.rules.words import (
     LANGUAGES,
     STOCK_OPENERS,
@@ -76,7 +76,8 @@ def run_check(criterion: Criterion, exchanges: Sequence[Exchange], measurements:
     if not exchanges:
         return CheckResult("NA", "there is no exchange to check")
     params = PARAMS[criterion.check].model_validate(criterion.params)
-    return _CHECKS[criterion.check](params, criterion, exchanges, measurements)
+    result = _CHECKS[criterion.check](params, criterion, exchanges, measurements)
+    return result._replace(evidence=tuple(e for e in result.evidence if e.quote))
 
 
 class _Params(BaseModel):
@@ -110,6 +111,12 @@ class LengthRatioParams(_Params):
     bad_mean: float = Field(default=2.0, gt=0)
     bad_share: Share = 0.5
     above: float = Field(default=2.0, gt=0)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "LengthRatioParams":
+        if self.good_mean > self.bad_mean or self.good_share > self.bad_share:
+            raise ValueError("good_mean and good_share must not be above bad_mean and bad_share")
+        return self
 
 
 class QuestionEndingsParams(_Params):
@@ -255,18 +262,22 @@ _CHECKS: Mapping[str, Callable[[Any, Criterion, Sequence[Exchange], Measurements
 
 
 def _quote(exchange: Exchange, start: int, end: int, role: Literal["user", "assistant"] = "assistant") -> Evidence:
-    """The exact text from `start` to `end`, at most 160 characters, with the occurrence that `locate` will find."""
+    """The exact text from `start` to `end`, at most 160 characters, with the occurrence that `locate` will find;
+    empty where nothing visible stands there."""
     text = exchange.assistant if role == "assistant" else exchange.user
     start += len(text[start:end]) - len(text[start:end].lstrip())
     quote = text[start : min(end, start + 160)].rstrip()
+    if locate(quote, text) is None:
+        quote = ""
     return Evidence(exchange=exchange.number, role=role, quote=quote, occurrence=occurrence_at(quote, text, start))
 
 
 def _quote_end(exchange: Exchange) -> Evidence:
     """The last sentence or so of a reply."""
     text = exchange.assistant.rstrip()
-    last = max(text.rfind("\n"), *(text.rfind(mark, 0, len(text) - 1) + 1 for mark in (". ", "! ", "? ")))
-    return _quote(exchange, max(last + 1 if last >= 0 else 0, len(text) - 120), len(text))
+    last = text[-120:]
+    breaks = [match.end() for match in re.finditer(r"\n|[.!?] ", last)]
+    return _quote(exchange, len(text) - len(last) + (breaks[-1] if breaks else 0), len(text))
 
 
 def _first_line_end(text: str) -> int:
@@ -280,8 +291,10 @@ _ARTIFACTS = tuple(
     for kind, pattern in (
         (
             "meta talk",
-            r"\b(?:as|i am|i'm|i’m|being) (?:just |only |merely )?an? (?:ai\b|artificial intelligence|"
-            r"(?:large )?language model|virtual assistant|chatbot)(?: (?:language )?model| assistant)?",
+            r"\b(?:as|i am|i'm|i’m|being) (?:just |only |merely )?an? (?:(?:ai|artificial intelligence)"
+            r"(?: (?:language )?model| assistant| chatbot| system| coach| companion| tutor)?"
+            r"|(?:large )?language model|virtual assistant|chatbot)"
+            r"(?=[,.;:!?)—–]|\s*$|\s+(?:i|so|but|and|or|trained|made|created|designed|developed|without|that|who|with)\b)",
         ),
         (
             "meta talk",

@@ -134,6 +134,8 @@ def _syntax_problem(error: yaml.YAMLError, text: str) -> Problem:
         if error.context_mark and mark and error.context_mark.line != mark.line:
             what += f"; what it belongs to begins at line {error.context_mark.line + 1}"
         line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
+        if line > (last := text.rstrip().count("\n") + 1):  # it is only noticed at the end of the file
+            line, column = last, 1
         return Problem(line, column, f"not valid YAML: {what}")
     position = getattr(error, "position", None)
     line = text.count("\n", 0, position) + 1 if isinstance(position, int) else 0
@@ -251,9 +253,9 @@ def _known_path(value: Any, location: Path) -> Path:
         last = position == len(location) - 1
         if isinstance(value, dict) and (key in value or last):
             value = value.get(key) if isinstance(key, str) else None
-        elif isinstance(value, list) and isinstance(key, int) and key < len(value):
-            value = value[key]
-        else:
+        elif isinstance(value, list) and isinstance(key, int) and (key < len(value) or last):
+            value = None if last else value[key]
+        elif value is not None or not last:
             continue
         path.append(key)
     return tuple(path)

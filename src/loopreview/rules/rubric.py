@@ -2,11 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 from pydantic import ValidationError
 
-from loopreview.models.rubric import CHECKS, Example, Rubric
+from loopreview.models.rubric import CHECKS, Criterion, Example, Rubric
 from loopreview.rules.checks import PARAMS
 from loopreview.rules.documents import Document, DocumentError, Problem, nearest, problems_of, read_yaml
 
@@ -138,7 +139,8 @@ def _kind(document: Document, i: int, criterion: dict[str, Any]) -> Iterator[Pro
     id = criterion.get("id") or f"item {i + 1}"
     kind, check, params = criterion.get("kind", "judged"), criterion.get("check"), criterion.get("params")
     if kind == "judged":
-        if not str(criterion.get("question") or "").strip():
+        misspelt = get_close_matches("question", [key for key in criterion if key not in Criterion.model_fields])
+        if not misspelt and not str(criterion.get("question") or "").strip():
             yield document.problem((*here, "question"), f"{id} needs a `question` for the judges")
         for key in ("check", "params"):
             if criterion.get(key):
@@ -146,15 +148,15 @@ def _kind(document: Document, i: int, criterion: dict[str, Any]) -> Iterator[Pro
     elif kind == "check":
         if check is None:
             yield document.problem((*here, "kind"), f"{id} needs `check:` with one of {', '.join(CHECKS)}")
-        elif check not in PARAMS:
+        elif str(check) not in PARAMS:
             yield document.problem(
                 (*here, "check"), f"unknown check `{check}` in {id}{nearest(str(check), CHECKS, 'the checks are')}"
             )
         elif params is None or isinstance(params, dict):
             try:
-                PARAMS[check].model_validate(params or {})
+                PARAMS[str(check)].model_validate(params or {})
             except ValidationError as error:
-                yield from problems_of(error, document, model=PARAMS[check], root=(*here, "params"))
+                yield from problems_of(error, document, model=PARAMS[str(check)], root=(*here, "params"))
 
 
 def criterion_at(rubric_text: str, line: int) -> str | None:
