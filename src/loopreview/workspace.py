@@ -22,6 +22,9 @@ from loopreview.store.database import Store
 
 SETTINGS, DATABASE = "loopreview.toml", "loopreview.db"
 _FILES = ("taxonomy.yaml", "personas.yaml", SETTINGS)
+_READ_ONCE = (
+    "file_rubric", "rubric", "prompts", "_prompt_versions", "taxonomy", "personas", "generation_version",
+)  # fmt: skip
 TEMPLATES = ("support-agent", "therapy-coach", "tutor", "blank")
 NEEDED = ("rubric.yaml", "taxonomy.yaml", "personas.yaml", *(f"{role}.md" for role in ROLES))
 
@@ -57,15 +60,7 @@ class Workspace:
     def refresh(self) -> None:
         """Forget what was read from files, so that an edit made elsewhere is seen."""
         self.settings = read_settings(_text(self.root / SETTINGS), SETTINGS)
-        for name in (
-            "file_rubric",
-            "rubric",
-            "prompts",
-            "_prompt_versions",
-            "taxonomy",
-            "personas",
-            "generation_version",
-        ):
+        for name in _READ_ONCE:
             self.__dict__.pop(name, None)
 
     @property

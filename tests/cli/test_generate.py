@@ -161,5 +161,5 @@ def test_the_job_log_is_json_lines(small, cli):
     cli("generate", "-w", small, "--seed", 7, "--count", 1)
     (path,) = (small / ".jobs").glob("generate-*.jsonl")
     events = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    assert [event["event"] for event in events][0] == "started"
+    assert events[0]["event"] == "started"
     assert events[-1]["event"] == "done"

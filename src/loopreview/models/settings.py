@@ -1,12 +1,19 @@
 """`loopreview.toml`: every number has its name and default here."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from loopreview.models.hashing import content_hash
 
 RESERVED_BACKENDS = {"check", "merged", "human", "strictest", "majority"}
+
+
+FlawLevel = Literal["primary", "secondary"]
+
+
+def _flaw_probability() -> dict[FlawLevel, float]:
+    return {"primary": 0.5, "secondary": 0.2}
 
 
 class Price(BaseModel):
@@ -44,7 +51,8 @@ class ModelSettings(BaseModel):
         for name in value:
             if name.lower() in ("api_key", "key", "token", "authorization", "extra_headers", "headers"):
                 raise ValueError(
-                    f"`{name}` does not belong in a file: put the key in an environment variable and name it in api_key_env"
+                    f"`{name}` does not belong in a file: put the key in an environment variable "
+                    "and name that in api_key_env"
                 )
         return value
 
@@ -80,7 +88,8 @@ class Settings(BaseModel):
         default_factory=lambda: {"ignore": 0.3, "tangent": 0.3, "push_back": 0.2, "engage": 0.2}
     )
     """How the simulated user treats the reply before; shares that sum to 1."""
-    flaw_probability: dict[str, float] = Field(default_factory=lambda: {"primary": 0.5, "secondary": 0.2})
+    flaw_probability: dict[FlawLevel, Annotated[float, Field(ge=0, le=1)]] = Field(default_factory=_flaw_probability)
+    """Chance per message that a flaw of this level shows."""
     flawless_share: float = Field(default=0.2, ge=0, le=1)
     """Share of personas without flaws."""
 
@@ -126,6 +135,8 @@ class Settings(BaseModel):
     @field_validator("response_modes")
     @classmethod
     def _sums_to_one(cls, value: dict[str, float]) -> dict[str, float]:
+        if any(share < 0 for share in value.values()):
+            raise ValueError("a share is from 0 to 1")
         if abs(sum(value.values()) - 1) > 1e-6:
             raise ValueError(f"the shares sum to {sum(value.values()):.6g}, not 1")
         return value
