@@ -1,0 +1,141 @@
+"""Every key, once: what it does, in which group help shows it, and the id under which a user may move it.
+
+Nothing needs ctrl+s, ctrl+b, ctrl+enter or alt: SSH, tmux and flow control would eat them.
+"""
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from textual.binding import Binding, BindingType
+
+_NAMES = {
+    "question_mark": "?", "slash": "/", "colon": ":", "right_square_bracket": "]", "left_square_bracket": "[",
+    "greater_than_sign": ">", "less_than_sign": "<", "pagedown": "PgDn", "pageup": "PgUp", "escape": "esc",
+}  # fmt: skip
+
+
+class Key(NamedTuple):
+    id: str
+    keys: str
+    action: str
+    does: str
+    """What it does, as a command: shown in help and in the palette."""
+    group: str
+
+
+APP = (
+    Key("app.loop", "1", "app.switch_mode('loop')", "Go to Loop: batches, advice, the running job", "Everywhere"),
+    Key("app.review", "2", "app.switch_mode('review')", "Go to Review", "Everywhere"),
+    Key("app.help", "question_mark", "app.help", "Show all keys", "Everywhere"),
+    Key("app.palette", "colon,ctrl+p", "app.command_palette", "Find a command by name", "Everywhere"),
+    Key("app.theme", "ctrl+t", "app.change_theme", "Choose a theme", "Everywhere"),
+    Key("app.quit", "ctrl+q", "app.quit", "Leave loopreview", "Everywhere"),
+)
+
+LOOP = (
+    Key("loop.make", "g", "make", "Make the next five transcripts: shows calls and cost first", "Loop"),
+    Key("loop.judge", "a", "judge", "Judge what is not judged yet: shows calls and cost first", "Loop"),
+    Key("loop.go", "enter", "go", "Review the chosen batch, or start what was asked about", "Loop"),
+    Key("loop.down", "j,down", "choose(1)", "Next batch", "Loop"),
+    Key("loop.up", "k,up", "choose(-1)", "Batch before", "Loop"),
+    Key("loop.content", "c", "content(True)", "I am content with the chosen batch", "Loop"),
+    Key("loop.not_content", "C", "content(False)", "I am not content with the chosen batch", "Loop"),
+    Key("loop.stop", "x", "stop", "Stop the running job; what it stored stays", "Loop"),
+    Key("loop.undo", "u", "undo", "Take back my last act", "Loop"),
+    Key("loop.leave", "escape", "leave", "Leave the question unanswered", "Loop"),
+    Key("loop.quit", "q", "app.quit", "Leave loopreview", "Loop"),
+)
+
+REVIEW = (
+    Key("review.yes", "y", "say('YES')", "I say YES", "Judging"),
+    Key("review.no", "n", "say('NO')", "I say NO", "Judging"),
+    Key("review.na", "x", "say('NA')", "I say NA: the question does not apply", "Judging"),
+    Key("review.agree", "enter", "agree", "I agree with the judges; on an answered row move on", "Judging"),
+    Key("review.approve", "A", "decide('approve')", "Approve the transcript and open the next", "Judging"),
+    Key("review.reject", "R", "decide('reject')", "Reject the transcript and open the next", "Judging"),
+    Key("review.explain", "a,r", "explain", "Say what A and R do", "Judging"),
+    Key("review.undo", "u", "undo", "Take back my last act", "Judging"),
+    Key("review.redo", "U,ctrl+r", "redo", "Bring back what I took back", "Judging"),
+    Key("review.next", "j,down", "move(1)", "Next criterion", "Moving"),
+    Key("review.previous", "k,up", "move(-1)", "Criterion before", "Moving"),
+    Key("review.next_transcript", "l,right", "transcript(1)", "Next transcript", "Moving"),
+    Key("review.previous_transcript", "h,left", "transcript(-1)", "Transcript before", "Moving"),
+    Key("review.next_quote", "tab,right_square_bracket", "quote(1)", "Next quote, or next match", "Moving"),
+    Key("review.previous_quote", "shift+tab,left_square_bracket", "quote(-1)", "Quote or match before", "Moving"),
+    Key("read.on", "space,pagedown,ctrl+d", "read(1)", "Read on", "Reading"),
+    Key("read.back", "pageup,ctrl+u,backspace", "read(-1)", "Read back", "Reading"),
+    Key("read.next", "J", "exchange(1)", "Next exchange", "Reading"),
+    Key("read.previous", "K", "exchange(-1)", "Exchange before", "Reading"),
+    Key("read.top", "g", "top", "g g: to the beginning", "Reading"),
+    Key("read.end", "G", "end", "To the end", "Reading"),
+    Key("review.search", "slash", "search", "Search the transcript; tab goes through the matches", "Reading"),
+    Key("review.leave", "escape", "leave", "Leave the search, then the filter", "Reading"),
+    Key("review.view", "z", "view", "Show card, why, list, text in turn", "Reading"),
+    Key("review.why_down", "greater_than_sign", "scroll_why(1)", "Scroll what the judges say", "Reading"),
+    Key("review.why_up", "less_than_sign", "scroll_why(-1)", "Scroll it back", "Reading"),
+    Key("review.gap", "f", "remark('gap')", "Gap: a fault that no criterion asks about", "Remarks"),
+    Key("review.blame", "b", "remark('blame')", "Blame: who made this fault", "Remarks"),
+    Key(
+        "review.example", "c", "remark('example')", "Calibration example for this criterion, from the quote", "Remarks"
+    ),
+    Key("review.note", "m", "remark('note')", "Note on this criterion", "Remarks"),
+    Key("review.bad", "d", "remark('bad')", "This reply is bad: never to be learnt from", "Remarks"),
+    Key("review.better", "w", "remark('better')", "Write a better reply", "Remarks"),
+    Key("review.filter", "F", "remark('choose_filter')", "Filter: which transcripts are gone through", "Moving"),
+    Key("review.blind", "B", "blind", "Blind: hide what the judges say, or show it again", "Other"),
+    Key("review.editor", "o", "remark('editor')", "Open the transcript in your editor, to read", "Other"),
+    Key("review.copy", "Y", "remark('copy')", "Copy the quote, or the reply in view", "Other"),
+    Key("review.markdown", "v", "remark('markdown')", "Show the reply in view as Markdown", "Other"),
+    Key("review.loop", "q", "app.switch_mode('loop')", "Back to Loop", "Other"),
+)
+
+LOOP_FOOTER = (
+    ("loop.go", "review"), ("loop.make", "make five"), ("loop.judge", "judge"), ("loop.content", "content"),
+    ("loop.stop", "stop"), ("loop.undo", "undo"), ("app.palette", "commands"), ("app.help", "all keys"),
+)  # fmt: skip
+REVIEW_FOOTER = (
+    ("review.yes review.no review.na", "say"), ("review.agree", "agree"), ("review.next_quote", "quote"),
+    ("read.on", "read"), ("review.approve review.reject", "decide"), ("review.undo", "undo"), ("app.help", "all"),
+)  # fmt: skip
+
+
+def bindings(keys: Iterable[Key]) -> list[BindingType]:
+    return [Binding(key.keys, key.action, key.does, show=False, id=key.id) for key in keys]
+
+
+def key_names(keys: str, *, limit: int = 9) -> str:
+    """`question_mark,ctrl+p` as `? ctrl+p`."""
+    return " ".join(_NAMES.get(key.strip(), key.strip()) for key in keys.split(",")[:limit])
+
+
+def footer(words: Iterable[tuple[str, str]], keymap: Mapping[str, str], width: int) -> str:
+    """`y n x say · enter agree · …` from (ids, word), with the keys the user gave them, as far as there is room. The
+    last, which leads to all others, is always there."""
+    known = {key.id: key.keys for key in (*APP, *LOOP, *REVIEW)}
+    parts = []
+    for ids, word in words:
+        names = [key_names(keymap.get(id, known[id]), limit=1) for id in ids.split()]
+        parts.append(f"{' '.join(names)} {word}")
+    while len(parts) > 1 and len(" · ".join(parts)) > width:
+        del parts[-2]
+    return " · ".join(parts)
+
+
+def read_keymap(path: Path) -> tuple[dict[str, str], list[str]]:
+    """`[keys]` of the user's configuration, and what is wrong with it, a line each. `"review.yes" = "y"`."""
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8")).get("keys", {})
+    except FileNotFoundError:
+        return {}, []
+    except (OSError, ValueError) as error:
+        return {}, [f"{path}: cannot be read ({error}); keys stay as they are"]
+    known = {key.id for key in (*APP, *LOOP, *REVIEW)}
+    keymap, problems = {}, []
+    for id, keys in found.items() if isinstance(found, dict) else ():
+        if id not in known or not isinstance(keys, str):
+            problems.append(f"{path}: [keys] {id} is no key of this program; `?` lists them all")
+        else:
+            keymap[id] = keys
+    return keymap, problems

@@ -1,0 +1,412 @@
+"""Review: reading with a pencil."""
+
+from typing import TYPE_CHECKING, Literal
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.screen import Screen
+from textual.timer import Timer
+from textual.widgets import Input, Static
+
+from loopreview.models.errors import UserError
+from loopreview.models.verdict import JudgeAnswer
+from loopreview.tui import keys
+from loopreview.tui.books import WorkspaceBooks
+from loopreview.tui.review_desk import Desk, Hint
+from loopreview.tui.search import Search
+from loopreview.tui.sheet import spans_of
+from loopreview.tui.widgets.card import card, why
+from loopreview.tui.widgets.criteria import criteria_list, ribbon, rows_shown
+from loopreview.tui.widgets.search_field import SearchField
+from loopreview.tui.widgets.transcript_view import Span, TranscriptView
+from loopreview.tui.wording import header, next_line, status
+
+if TYPE_CHECKING:
+    from loopreview.tui.app import LoopReview
+
+VIEWS = ("card", "why", "list", "text")
+
+
+class Review(Screen[None]):
+    """The transcript on the left or above, what is asked about it on the right or below."""
+
+    CSS_PATH = "review.tcss"
+    KEYS = keys.REVIEW
+    BINDINGS = keys.bindings(keys.REVIEW)
+    AUTO_FOCUS = ""
+
+    app: "LoopReview"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.view = "card"
+        self._shown: dict[str, Content] = {}
+        self.search = Search()
+        self._why_offset = 0
+        self._painted = ("", "")
+        self._lit: object = None
+        self._top_pressed_at = 0.0
+        self._keeping: Timer | None = None
+        self._looking: Timer | None = None
+
+    def compose(self) -> ComposeResult:
+        yield Static(id="top", markup=False)
+        with Horizontal(id="desk"):
+            with Vertical(id="left"):
+                yield Static(id="ribbon", markup=False)
+                yield Static(id="status", markup=False)
+                yield TranscriptView(id="text")
+            with Vertical(id="right"):
+                yield Static(id="list", markup=False)
+                yield Static(id="why", markup=False)
+        yield Static(id="card", markup=False)
+        yield Static(id="next", markup=False)
+        yield SearchField(placeholder="search the transcript", id="search", compact=True)
+        yield Static(id="foot", markup=False)
+
+    # Opening
+
+    def on_mount(self) -> None:
+        app = self.app
+        self.text = self.query_one(TranscriptView)
+        self.books = WorkspaceBooks(app.workspace, app.reviewer)
+        self.desk = Desk(self.books, guard=app.guard, share_shown=lambda: self.text.share_shown)
+        self._version = app.workspace.store.data_version()
+        self.set_interval(1.0, self._look_around)
+        self._open_place()
+        # The first paint comes first: counting takes the processor for a while.
+        self.set_timer(0.1, app.counter.ask)
+
+    def on_screen_resume(self) -> None:
+        if self.app.batch_to_review is not None or self.desk.sheet is None:
+            self._open_place()
+
+    def _open_place(self) -> None:
+        """Open the batch that Loop sent us to, else the place of the last session."""
+        app = self.app
+        batch, app.batch_to_review = app.batch_to_review, None
+        place = app.preferences.place(app.workspace.root) if batch is None else {"batch": batch}
+        self.books.choose(place["batch"] if isinstance(place.get("batch"), int) else None)
+        at = {name: str(place.get(name, "")) for name in ("transcript", "criterion")}
+        try:
+            self.desk.start(at=app.key_at, **at)
+            if self.desk.sheet is None:
+                self.books.choose(batch)
+                self.desk.start(at=app.key_at)
+        except UserError as error:
+            self.desk.hint = Hint(str(error), "error")
+        self.repaint()
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self.repaint)
+
+    # Painting
+
+    def repaint(self) -> None:
+        """Bring every part up to date; parts that stay as they were are not painted again."""
+        sheet = self.desk.sheet
+        if sheet is not None and self._painted != (sheet.key, sheet.id):
+            self._painted = (sheet.key, sheet.id)
+            self.search.clear()
+            self.text.show(sheet.key, sheet.sections)
+            self._lit = None
+            self._start_looking()
+        if sheet is None:
+            self.text.show("-", [])
+        self._light()
+        self._paint_lines()
+        self._keep_place()
+
+    def _paint_lines(self) -> None:
+        desk = self.desk
+        width = self.size.width
+        self._put("top", header(desk, self.app.status, self.books.batch, width))
+        self._paint_status()
+        if self.query_one("#right").display:
+            wide = self.query_one("#right").size.width - 2
+            room = self.query_one("#right").size.height
+            rows = len(desk.rows) + (2 if desk.not_asked else 1)
+            full = room if self.view == "list" else max(4, min(rows, room * 3 // 5))
+            if self.view != "why":
+                self.query_one("#list").styles.height = min(rows, full)
+                self._put("list", criteria_list(desk, wide, full))
+            left = room - (0 if self.view == "why" else min(rows, full)) - 1
+            text, most = why(desk, wide, max(3, left), self._why_offset)
+            self._why_offset = min(self._why_offset, most)
+            self._put("why", text)
+        else:
+            self._put("ribbon", ribbon(desk, width - 2))
+            self._paint_card(width - 4)
+        self._put("next", next_line(desk, width - 2))
+        self._put("foot", Content(keys.footer(keys.REVIEW_FOOTER, self.app.keymap, width - 2)))
+
+    def _paint_card(self, width: int) -> None:
+        height = max(3, self.query_one("#card").size.height - 1)
+        if self.view == "why":
+            text, most = why(self.desk, width, height, self._why_offset)
+            self._why_offset = min(self._why_offset, most)
+            self._put("card", text)
+        elif self.view == "list":
+            self._put("card", criteria_list(self.desk, width, height))
+        else:
+            self._put("card", card(self.desk, width, height))
+
+    def _paint_status(self) -> None:
+        beside = str(self.search)
+        if not beside and self.books.filter:
+            about = f" {self.books.filter_criterion}" if self.books.filter == "failing" else ""
+            beside = f"filter: {self.books.filter}{about} · esc leaves"
+        shown = status(self.desk, self.text.section_in_view, self.text.share_shown, beside, self.size.width)
+        self._put("status", shown)
+
+    def _put(self, id: str, content: Content) -> None:
+        if self._shown.get(id) != content:
+            self._shown[id] = content
+            self.query_one(f"#{id}", Static).update(content, layout=False)
+
+    def _light(self) -> None:
+        """Mark what there is to mark, and scroll to what is lit where that changed."""
+        desk, sheet = self.desk, self.desk.sheet
+        if sheet is None:
+            return
+        self.text.set_notes(self.books.section_notes(sheet))
+        stops, search = desk.stops, self.search
+        if search.query:
+            spans, lit = search.found, search.at if search.found else None
+        else:
+            spans, lit = spans_of(stops, desk.quote)
+        now = (sheet.id, desk.cursor, desk.quote, desk.blind, search.query, search.at)
+        moved, self._lit = now != self._lit, now
+        if moved:
+            self._why_offset = 0
+        self.text.light([Span(*span) for span in spans], lit, scroll=moved)
+        stop = desk.stop
+        if moved and lit is None and not search.query and stop is not None and stop.section is not None:
+            self.text.scroll_to_section(stop.section)
+
+    @on(TranscriptView.Moved)
+    def _scrolled(self) -> None:
+        self._paint_status()
+
+    @on(TranscriptView.QuoteClicked)
+    def _quote_clicked(self, event: TranscriptView.QuoteClicked) -> None:
+        if self.search.query:
+            self.search.at = event.index
+        else:
+            found = [n for n, stop in enumerate(self.desk.stops) if stop.span is not None]
+            self.desk.quote = found[event.index]
+        self.repaint()
+
+    @on(events.Click, "#list")
+    def _list_clicked(self, event: events.Click) -> None:
+        rows = rows_shown(self.desk, self.query_one("#list").size.height)
+        criterion = rows[event.y] if 0 <= event.y < len(rows) else None
+        if criterion is not None:
+            self.desk.hint = None
+            self.desk.go_to(criterion)
+            self.repaint()
+
+    # Beside the keys
+
+    def _look_around(self) -> None:
+        """Another process wrote: another reviewer, or a job."""
+        if not self.is_current:
+            return
+        try:
+            version = self.app.workspace.store.data_version()
+            if version == self._version:
+                return
+            self._version = version
+            if self.desk.sheet is None:
+                self.desk.start(at=self.app.key_at)
+            else:
+                self.books.renew(self.desk.sheet)
+        except UserError:
+            return
+        self.app.counter.ask()
+        self.repaint()
+
+    def _start_looking(self) -> None:
+        """Check the judges' quotes one criterion at a time, between keys."""
+        if self._looking is not None:
+            self._looking.stop()
+        sheet = self.desk.sheet
+        waiting = iter(list(self.desk.rows))
+
+        def one() -> None:
+            criterion = next(waiting, None)
+            if criterion is None or sheet is not self.desk.sheet or sheet is None:
+                if self._looking is not None:
+                    self._looking.stop()
+                self._paint_lines()
+                return
+            sheet.lint(criterion)
+
+        self._looking = self.set_interval(0.06, one)
+
+    def _keep_place(self) -> None:
+        if self._keeping is None and self.desk.sheet is not None:
+            self._keeping = self.set_timer(0.3, self._write_place)
+
+    def _write_place(self) -> None:
+        self._keeping = None
+        sheet = self.desk.sheet
+        if sheet is not None:
+            place = {"batch": self.books.batch, "transcript": sheet.id, "criterion": self.desk.cursor}
+            self.app.preferences.keep_place(self.app.workspace.root, place)
+
+    # Judging
+
+    def _slip(self) -> bool:
+        """Whether this key came too fast to be meant; says so."""
+        said = self.app.guard.slip(self.app.key_name, self.app.key_before)
+        if said:
+            self.desk.hint = Hint(said)
+            self.repaint()
+        return said is not None
+
+    def action_say(self, answer: JudgeAnswer) -> None:
+        if not self._slip():
+            self.desk.say(answer)
+            self.repaint()
+
+    def action_agree(self) -> None:
+        if not self._slip():
+            self.desk.agree()
+            self.repaint()
+
+    def action_decide(self, kind: Literal["approve", "reject"]) -> None:
+        if not self._slip():
+            self.desk.decide(kind, at=self.app.key_at)
+            self.repaint()
+            self.app.counter.ask()
+
+    def counted(self, problem: str) -> None:
+        """The numbers of the header are new."""
+        if not problem:
+            self._paint_lines()
+
+    def action_explain(self) -> None:
+        self.desk.hint = Hint("A (shift) approves the transcript, R (shift) rejects it; y n x answer the criterion")
+        self.repaint()
+
+    def action_undo(self) -> None:
+        self.desk.undo(at=self.app.key_at)
+        self.repaint()
+        self.app.counter.ask()
+
+    def action_redo(self) -> None:
+        self.desk.redo(at=self.app.key_at)
+        self.repaint()
+        self.app.counter.ask()
+
+    # Moving and reading
+
+    def action_move(self, step: int) -> None:
+        self.desk.move(step)
+        self.repaint()
+
+    def action_transcript(self, step: int) -> None:
+        self.desk.move_transcript(step, at=self.app.key_at)
+        self.repaint()
+
+    def action_quote(self, step: int) -> None:
+        if self.search.query:
+            self.search.step(step)
+        else:
+            self.desk.next_quote(step)
+        self.repaint()
+
+    def action_read(self, pages: int) -> None:
+        if not self.text.read(pages):
+            self._say("the end of the transcript" if pages > 0 else "the beginning of the transcript")
+
+    def action_exchange(self, step: int) -> None:
+        if not self.text.read_exchange(step):
+            self._say("the last exchange" if step > 0 else "the first exchange")
+
+    def action_top(self) -> None:
+        now = self.app.key_at
+        if now - self._top_pressed_at < 1.0:
+            self.text.read_end(bottom=False)
+        self._top_pressed_at = now
+
+    def action_end(self) -> None:
+        self.text.read_end(bottom=True)
+
+    def _say(self, text: str) -> None:
+        self.desk.hint = Hint(text)
+        self._put("next", next_line(self.desk, self.size.width - 2))
+
+    def action_view(self) -> None:
+        self.view = VIEWS[(VIEWS.index(self.view) + 1) % len(VIEWS)]
+        for view in VIEWS:
+            self.set_class(view == self.view, f"view-{view}")
+        self.desk.hint = Hint(f"view: {self.view} · z goes on")
+        self.call_after_refresh(self.repaint)
+
+    def action_scroll_why(self, step: int) -> None:
+        self._why_offset = self._why_offset + 4 * step
+        self._paint_lines()
+
+    def action_blind(self) -> None:
+        self.desk.set_blind(not self.desk.blind)
+        self.repaint()
+
+    # Search
+
+    def action_search(self) -> None:
+        field = self.query_one("#search", Input)
+        field.value = ""
+        self.desk.hint = None
+        self.add_class("searching")
+        field.focus()
+
+    def action_leave(self) -> None:
+        """Leave the search, else the filter."""
+        self.desk.hint = None
+        if self.has_class("searching") or self.search.query:
+            self._close_search()
+            self.search.clear()
+        elif self.books.filter:
+            self.set_filter("")
+        self.repaint()
+
+    def set_filter(self, name: str) -> None:
+        """Go through other transcripts; an empty name for those that wait."""
+        before = self.books.filter
+        self.books.filter, self.books.filter_criterion = name, self.desk.cursor
+        if name and not self.books.queue():
+            self.books.filter = before
+            self.desk.hint = Hint(f"no transcript of batch {self.books.batch} is under “{name}”; nothing is changed")
+        else:
+            self.desk.start(at=self.app.key_at)
+        self.repaint()
+
+    def _close_search(self) -> None:
+        self.remove_class("searching")
+        self.set_focus(None)
+
+    @on(Input.Changed, "#search")
+    def _search_for(self, event: Input.Changed) -> None:
+        if self.desk.sheet is None or not self.has_class("searching"):
+            return
+        self.search.run(self.desk.sheet.sections, event.value)
+        self.repaint()
+
+    @on(Input.Submitted, "#search")
+    def _search_done(self) -> None:
+        self._close_search()
+        if not self.search.found:
+            self.desk.hint = Hint(f"nothing found for “{self.search.query}”")
+            self.search.clear()
+        self.repaint()
+
+    # Remarks and what else concerns the text: see screens/remarks.py
+
+    def action_remark(self, name: str) -> None:
+        from loopreview.tui.screens.remarks import REMARKS
+
+        REMARKS[name](self)
