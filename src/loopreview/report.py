@@ -84,6 +84,7 @@ def status(workspace: Workspace) -> dict[str, Any]:
     store = workspace.store
     contents = fold(events.of_batches(store)).contents
     known = {batch.id: batch for batch in batches.listed(store)}
+    incomplete = transcripts.incomplete(store)
     counts: list[BatchCount] = []
     rows = []
     flags = dict.fromkeys(("false_positive", "false_negative", "na", "gaps"), 0)
@@ -115,6 +116,7 @@ def status(workspace: Workspace) -> dict[str, Any]:
                 "seed": batch.seed,
                 "created_at": batch.created_at,
                 "decided": tally.approved + tally.rejected,
+                "incomplete": incomplete.get(batch.id, 0),
                 "cost_usd": dollars(calls.cost(store, batch.id)),
             }
         )

@@ -1,13 +1,13 @@
 """Review: what a person says about transcripts, one event at a time, and what they should read next."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any, Literal, NamedTuple
 
 from loopreview import standing
 from loopreview.models.errors import UserError
 from loopreview.models.review import Event, EventKind
 from loopreview.rules import review as rules
-from loopreview.rules.queue import Waiting, criteria_order, is_full, transcript_order
+from loopreview.rules.queue import Waiting, criteria_order, drawn_full, transcript_order
 from loopreview.store import batches, events, transcripts
 from loopreview.store import standing as kept
 from loopreview.workspace import Workspace
@@ -34,19 +34,20 @@ def record(
     origin: Literal["typed", "imported", "scripted"] = "typed",
     shown_because: str | None = None,
     data: dict[str, Any] | None = None,
+    found: standing.Standing | None = None,
 ) -> Recorded:
     """Append one act of `reviewer` and return it with what they should be warned of.
 
-    Raises UserError where the criterion, transcript or batch is not there (exit 2), and where an approval meets a
+    `found`: how the transcript stands, where the caller has just read it. Raises UserError where the criterion,
+    transcript or batch is not there (exit 2), and where an approval meets a
     gate that says NO and that this reviewer has not answered (exit 1).
     """
     warnings: list[str] = []
     merged = transcript_hash = criterion_version = None
     if batch is not None:
         batches.get(workspace.store, batch)
-    found = None
     if transcript is not None:
-        found = standing.of(workspace, transcript)
+        found = found or standing.of(workspace, transcript)
         transcript_hash = found.transcript.hash
     if criterion is not None:
         known = workspace.rubric.criterion(criterion)
@@ -112,8 +113,7 @@ def redo(workspace: Workspace, reviewer: str) -> Event | None:
 
 def _turn(workspace: Workspace, reviewer: str, kind: Literal["undo", "redo"]) -> Event | None:
     with workspace.store.writing():
-        own = events.log(workspace.store, reviewer=reviewer)
-        target = rules.undo_target(own, reviewer) if kind == "undo" else rules.redo_target(own, reviewer)
+        target = _target(workspace, reviewer, kind)
         if target is None:
             return None
         turned = Event(
@@ -125,8 +125,22 @@ def _turn(workspace: Workspace, reviewer: str, kind: Literal["undo", "redo"]) ->
             answer=target.answer,
             target=target.id,
             rubric_version=workspace.rubric_version,
+            data={"of": target.kind},
         )
         return events.append(workspace.store, turned)
+
+
+def _target(workspace: Workspace, reviewer: str, kind: Literal["undo", "redo"]) -> Event | None:
+    """Read back as far as is needed: years of events must not slow a key."""
+    limit = 100
+    while True:
+        own = events.log(workspace.store, reviewer=reviewer, limit=limit)
+        target = rules.undo_target(own, reviewer) if kind == "undo" else rules.redo_target(own, reviewer)
+        known = {event.id for event in own}
+        whole = len(own) < limit
+        if whole or (all(event.target in known for event in own if event.target) and (target or kind == "redo")):
+            return target
+        limit *= 4
 
 
 def log(workspace: Workspace, *, reviewer: str | None = None) -> list[dict[str, Any]]:
@@ -159,25 +173,23 @@ def log(workspace: Workspace, *, reviewer: str | None = None) -> list[dict[str, 
 def queue(workspace: Workspace, *, batch: int | None = None) -> list[tuple[str, str]]:
     """(transcript, why it is shown) for all undecided, complete transcripts, those with the most doubt first."""
     context = standing.refresh(workspace)
-    ids: dict[int, list[str]] = {}
-    for head in transcripts.heads(workspace.store, batch=batch):
-        if head.complete:
-            ids.setdefault(head.batch, []).append(head.id)
-    full = {
-        id
-        for members in ids.values()
-        for id in members
-        if is_full(members[0], id, members, workspace.settings.full_share)
-    }
-    complete = {id for members in ids.values() for id in members}
+    heads = transcripts.heads(workspace.store, batch=batch)
+    complete = {head.id for head in heads if head.complete}
+    full = full_ids(workspace, {head.batch for head in heads})
     waiting = [
         Waiting(assessment, assessment.transcript in full)
         for assessment in kept.assessments(workspace.store, context, batch=batch)
         if assessment.transcript in complete
     ]
     return transcript_order(
-        workspace.rubric, waiting, seed=str(workspace.root.name), sample_share=workspace.settings.sample_share
+        workspace.rubric, waiting, seed=workspace.root.name, sample_share=workspace.settings.sample_share
     )
+
+
+def full_ids(workspace: Workspace, of_batches: Iterable[int]) -> set[str]:
+    """The transcripts of these batches on which every criterion is to be answered."""
+    share = workspace.settings.full_share
+    return {id for batch in of_batches for id in drawn_full(batch, transcripts.ids(workspace.store, batch), share)}
 
 
 def to_answer(

@@ -70,20 +70,25 @@ class Standing:
         self.exchanges = exchanges_of(transcript.messages)
         self.panel = Panel(workspace, transcript)
         self.checks = run_checks(workspace, transcript)
-        folded = fold(events.of(workspace.store, transcript.id))
-        self.review: TranscriptReview = folded.transcripts.get(transcript.id, TranscriptReview())
-        raw = {
+        self.raw = {
             criterion: {b: verdict.answer for b, verdict in by_backend.items() if b in self.panel.backends}
             for criterion, by_backend in self.panel.current.items()
         }
-        self.raw = raw
-        self.assessment: Assessment = assess_transcript(
+        self.review: TranscriptReview
+        self.assessment: Assessment
+        self.fold(workspace)
+
+    def fold(self, workspace: Workspace) -> None:
+        """Read the reviewers' events anew and score again; what judges and code said stays as it was read."""
+        folded = fold(events.of(workspace.store, self.transcript.id))
+        self.review = folded.transcripts.get(self.transcript.id, TranscriptReview())
+        self.assessment = assess_transcript(
             workspace.rubric,
-            transcript=transcript.id,
+            transcript=self.transcript.id,
             exchange_count=len(self.exchanges),
-            complete=transcript.complete,
+            complete=self.transcript.complete,
             panel=self.panel.backends,
-            raw=raw,
+            raw=self.raw,
             checks=self.checks,
             review=self.review,
             rule=workspace.settings.merge,
@@ -135,11 +140,12 @@ def rules_compared(workspace: Workspace, found: Standing) -> dict[str, bool | No
     return passes
 
 
-def refresh(workspace: Workspace) -> str:
-    """Bring the kept rows up to date and return the context they are kept under. A thousand at a time, so that an
-    interrupted run has kept most of its work."""
-    now = context(workspace)
-    while stale := standing.stale(workspace.store, now, limit=1000):
+def refresh(workspace: Workspace, *, limit: int | None = None) -> str:
+    """Bring the kept rows up to date (`limit`: about that many of them) and return the context they are kept under.
+    A thousand at a time, so that an interrupted run has kept most of its work."""
+    now, done = context(workspace), 0
+    while (limit is None or done < limit) and (stale := standing.stale(workspace.store, now, limit=1000)):
+        done += len(stale)
         standing.save(workspace.store, now, [_kept(workspace, id, revision) for id, revision in stale.items()])
     return now
 

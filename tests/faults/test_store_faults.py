@@ -18,7 +18,7 @@ import pytest
 from loopreview.models.errors import UserError
 from loopreview.models.review import Event
 from loopreview.models.transcript import Message, Transcript
-from loopreview.store import batches, events, migrations, standing, transcripts, versions
+from loopreview.store import batches, calls, events, migrations, standing, transcripts, versions
 from loopreview.store.database import SCHEMA, Busy, Store
 
 PRELUDE = """
@@ -296,10 +296,10 @@ def test_a_read_only_folder_is_said(guarded: Path) -> None:
 
 def test_an_unreadable_file_and_folder_are_said(guarded: Path) -> None:
     guarded.chmod(0)
-    with pytest.raises(UserError, match="check its permissions"):
+    with pytest.raises(UserError, match="check (its|the) permissions"):
         Store.open(guarded)
     guarded.parent.chmod(0)
-    with pytest.raises(UserError, match="check its permissions"):
+    with pytest.raises(UserError, match="check (its|the) permissions"):
         Store.open(guarded)
 
 
@@ -349,3 +349,20 @@ def test_counting_many_transcripts_takes_one_short_query(path: Path) -> None:
         began = time.perf_counter()
         assert [head.id for head in transcripts.heads(store, after=last, limit=50)] == ["1-20000"]
         assert time.perf_counter() - began < 0.05
+
+
+def test_a_second_store_in_this_process_does_not_cost_the_first_its_locks(tmp_path: Path) -> None:
+    """Where they were lost, the next process to leave deletes the log, and commits made after it are gone."""
+    path = tmp_path / "loopreview.db"
+    with Store.open(path, create=True) as first:
+        calls.record(first, role="a", model="m", purpose="before")
+        Store.open(path).close()
+        leaving = (
+            "import sys; from loopreview.store.database import Store; from loopreview.store import calls;"
+            "store = Store.open(sys.argv[1]); calls.cost(store); store.close()"
+        )
+        subprocess.run([sys.executable, "-c", leaving, str(path)], check=True)
+        assert (tmp_path / "loopreview.db-wal").exists()
+        calls.record(first, role="a", model="m", purpose="after")
+        with Store.open(path) as second:
+            assert calls.cost(second).calls == 2

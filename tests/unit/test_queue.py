@@ -4,7 +4,7 @@ import pytest
 
 from loopreview.models.rubric import Category, Criterion, Rubric
 from loopreview.rules.checks import CheckResult
-from loopreview.rules.queue import Waiting, criteria_order, doubt, is_full, transcript_order
+from loopreview.rules.queue import Waiting, criteria_order, doubt, drawn_full, transcript_order
 from loopreview.rules.score import assess_transcript
 
 PANEL = ("gpt", "son", "qwn")
@@ -117,14 +117,14 @@ def test_a_new_verdict_on_one_criterion_redraws_no_other():
 )
 def test_a_share_of_each_batch_is_answered_in_full_rounded_up(n, share, drawn):
     ids = [f"7-{i}" for i in range(1, n + 1)]
-    assert sum(is_full(7, id, ids, share) for id in ids) == drawn
+    assert len(drawn_full(7, ids, share)) == drawn
 
 
 def test_which_are_full_hangs_on_the_seed_and_not_on_the_order():
     ids = [f"7-{i}" for i in range(1, 21)]
 
     def drawn(seed, of):
-        return {id for id in ids if is_full(seed, id, of, 0.2)}
+        return drawn_full(seed, of, 0.2)
 
     assert drawn(7, ids) == drawn(7, ids[::-1])
     assert len({frozenset(drawn(seed, ids)) for seed in range(10)}) > 1
@@ -132,7 +132,8 @@ def test_which_are_full_hangs_on_the_seed_and_not_on_the_order():
 
 def test_each_place_of_a_batch_is_drawn_alike():
     ids = [f"7-{i}" for i in range(1, 6)]
-    counts = [sum(is_full(seed, id, ids, 0.2) for seed in range(1000)) for id in ids]
+    drawn = [drawn_full(seed, ids, 0.2) for seed in range(1000)]
+    counts = [sum(id in each for each in drawn) for id in ids]
     assert min(counts) > 150 and max(counts) < 250
 
 

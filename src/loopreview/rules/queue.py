@@ -65,11 +65,11 @@ def has_failed(assessment: Assessment, criterion: str) -> bool:
     return assessment.merged.get(criterion) is None or "ERROR" in assessment.answers.get(criterion, {}).values()
 
 
-def is_full(batch_seed_or_id: int | str, transcript_id: str, ids_in_batch: Collection[str], share: float) -> bool:
-    """Whether every criterion is to be answered on this transcript: drawn by seed, ceil(share x n) of a batch."""
+def drawn_full(batch_seed_or_id: int | str, ids_in_batch: Collection[str], share: float) -> set[str]:
+    """The transcripts of a batch on which every criterion is to be answered: ceil(share x n), drawn by seed."""
     ids = sorted(set(ids_in_batch))
     count = min(len(ids), ceil(share * len(ids) - 1e-9))
-    return transcript_id in Random(f"full/{batch_seed_or_id}").sample(ids, count)
+    return set(Random(f"full/{batch_seed_or_id}").sample(ids, count))
 
 
 def doubt(rubric: Rubric, assessment: Assessment) -> float:

@@ -2,6 +2,7 @@
 
 import contextlib
 import sqlite3
+import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,8 @@ from loopreview.models.errors import UserError
 
 SCHEMA = 6
 """Steps in migrations.py, which is imported only where one is pending."""
+_SMALLEST = 512
+"""Bytes of the smallest page, and so of the smallest database. SQLite looks at the header of anything larger."""
 APPLICATION_ID = 0x6C6F6F70  # "loop": tells our files from those of other programs
 
 Parameters = Sequence[Any] | Mapping[str, Any]
@@ -168,21 +171,24 @@ class Store:
 
 def _look_at(path: Path, create: bool) -> None:
     """Raise UserError for what SQLite would say badly, or would write over: it takes any few bytes for an empty
-    database."""
+    database.
+
+    The file itself is never opened here: closing it would drop the locks that this process's other connections hold
+    on it (POSIX), and another process could then delete the log they write to.
+    """
     try:
-        with path.open("rb") as file:
-            start = file.read(16)
+        found = path.stat()
     except FileNotFoundError:
         if not create:
             raise UserError(f"{path}: there is no database; make a workspace with `loopreview init`") from None
         if not path.parent.is_dir():
             raise UserError(f"{path.parent}: there is no such folder; make it first") from None
-    except IsADirectoryError:
-        raise UserError(f"{path}: is a folder, not a database; name the file") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
     else:
-        if start not in (b"", b"SQLite format 3\0"):
+        if stat.S_ISDIR(found.st_mode):
+            raise UserError(f"{path}: is a folder, not a database; name the file")
+        if 0 < found.st_size < _SMALLEST:
             raise UserError(f"{path}: {_SAID[sqlite3.SQLITE_NOTADB]}")
 
 

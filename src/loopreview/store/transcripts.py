@@ -157,6 +157,11 @@ def ids(store: Store, batch: int | None = None) -> list[str]:
     return [id for (id,) in rows]
 
 
+def incomplete(store: Store) -> dict[int, int]:
+    """Batch → how many of its transcripts are not complete; batches without any are left out."""
+    return dict(store.rows("SELECT batch, count(*) FROM transcripts WHERE NOT complete GROUP BY batch"))
+
+
 def head(store: Store, id: str) -> Head:
     """One transcript without its messages. Raises UserError where there is none."""
     row = store.row(f"SELECT {_HEAD} FROM transcripts WHERE id = ?", (storable(id),))

@@ -41,12 +41,18 @@ def _review() -> Screen[None]:
     return Review()
 
 
+def _rubric() -> Screen[None]:
+    from loopreview.tui.screens.rubric import Rubric
+
+    return Rubric()
+
+
 class LoopReview(App[None]):
     """Holds the workspace, the reviewer and the guard; screens hold everything else."""
 
     TITLE = "loopreview"
     CSS_PATH = "app.tcss"
-    MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {"loop": _loop, "review": _review}
+    MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {"loop": _loop, "review": _review, "rubric": _rubric}
     BINDINGS = keys.bindings(keys.APP)
     COMMAND_PALETTE_BINDING = "ctrl+p"
     ENABLE_COMMAND_PALETTE = True

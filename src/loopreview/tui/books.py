@@ -8,10 +8,8 @@ from loopreview import review, standing
 from loopreview.models.review import Event, EventKind
 from loopreview.models.verdict import Assessment
 from loopreview.rules.queue import Waiting, transcript_order
-from loopreview.rules.review import TranscriptReview, fold
-from loopreview.rules.score import assess_transcript
-from loopreview.store import events, transcripts
 from loopreview.store import standing as kept
+from loopreview.store import transcripts
 from loopreview.tui.filters import passes
 from loopreview.tui.sheet import Sheet
 from loopreview.workspace import Workspace
@@ -100,43 +98,24 @@ class WorkspaceBooks:
         )
 
     def record(self, sheet: Sheet, kind: EventKind, **fields: Any) -> list[str]:
-        criterion = sheet.rubric.criterion(fields["criterion"]) if fields.get("criterion") else None
-        # Built from the sheet, not by `review.record`: that would judge the transcript anew within a key press.
-        event = Event(
+        done = review.record(
+            self.workspace,
+            kind,
             reviewer=self.reviewer,
-            kind=kind,
             transcript=sheet.id,
-            merged=sheet.assessment.merged.get(criterion.id) if criterion else None,
-            transcript_hash=sheet.key,
-            rubric_version=self._rubric_version,
-            criterion_version=criterion.version if criterion else None,
             shown_because=sheet.because,
+            found=self._found[sheet.id],
             **fields,
         )
-        self.workspace.keep_rubric()
-        events.append(self.workspace.store, event)
         self.renew(sheet)
-        if kind == "approve" and not sheet.transcript.complete:
-            return [f"not complete: {sheet.exchange_count} of {sheet.transcript.target_exchanges} exchanges"]
-        return []
+        return done.warnings
 
     def renew(self, sheet: Sheet) -> None:
         """Fold the events anew. What judges and code said is as it was when the transcript was opened: it must not
         move under the reviewer's hands."""
         found = self._found[sheet.id]
-        folded = fold(events.of(self.workspace.store, sheet.id))
-        sheet.review = folded.transcripts.get(sheet.id, TranscriptReview())
-        sheet.assessment = assess_transcript(
-            sheet.rubric,
-            transcript=sheet.id,
-            exchange_count=len(found.exchanges),
-            complete=sheet.transcript.complete,
-            panel=found.panel.backends,
-            raw=found.raw,
-            checks=found.checks,
-            review=sheet.review,
-            rule=self.workspace.settings.merge,
-        )
+        found.fold(self.workspace)
+        sheet.review, sheet.assessment = found.review, found.assessment
 
     def undo(self) -> Event | None:
         return review.undo(self.workspace, self.reviewer)

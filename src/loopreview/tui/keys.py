@@ -28,6 +28,7 @@ class Key(NamedTuple):
 APP = (
     Key("app.loop", "1", "app.switch_mode('loop')", "Go to Loop: batches, advice, the running job", "Everywhere"),
     Key("app.review", "2", "app.switch_mode('review')", "Go to Review", "Everywhere"),
+    Key("app.rubric", "3", "app.switch_mode('rubric')", "Go to Rubric and prompts", "Everywhere"),
     Key("app.help", "question_mark", "app.help", "Show all keys", "Everywhere"),
     Key("app.palette", "colon,ctrl+p", "app.command_palette", "Find a command by name", "Everywhere"),
     Key("app.theme", "ctrl+t", "app.change_theme", "Choose a theme", "Everywhere"),
@@ -91,6 +92,38 @@ REVIEW = (
     Key("review.loop", "q", "app.switch_mode('loop')", "Back to Loop", "Other"),
 )
 
+RUBRIC = (
+    Key("rubric.edit", "enter", "edit", "Edit the text; esc leaves it", "Text"),
+    Key("rubric.write", "w", "write", "Write the file as it was typed; refused while it has problems", "Text"),
+    Key("rubric.undo", "u", "undo", "Take back the last change of the text", "Text"),
+    Key("rubric.redo", "U,ctrl+r", "redo", "Bring back what I took back", "Text"),
+    Key("rubric.editor", "o", "editor", "Edit the text in your own editor", "Text"),
+    Key("rubric.take_disk", "D", "take_disk", "Where the file was changed on disk too: take the disk's text", "Text"),
+    Key("rubric.keep_mine", "M", "keep_mine", "Where the file was changed on disk too: keep my text", "Text"),
+    Key("rubric.problem", "right_square_bracket", "problem(1)", "Next problem", "Moving"),
+    Key("rubric.problem_before", "left_square_bracket", "problem(-1)", "Problem before", "Moving"),
+    Key("rubric.next_file", "l,right", "file(1)", "Next file: rubric, prompts, taxonomy, personas, settings", "Moving"),
+    Key("rubric.previous_file", "h,left", "file(-1)", "File before", "Moving"),
+    Key("rubric.down", "j,down", "line(1)", "Line down", "Moving"),
+    Key("rubric.up", "k,up", "line(-1)", "Line up", "Moving"),
+    Key("rubric.on", "space,pagedown,ctrl+d", "page(1)", "Read on", "Moving"),
+    Key("rubric.before", "pageup,ctrl+u,backspace", "page(-1)", "Read back", "Moving"),
+    Key("rubric.next_criterion", "J", "criterion(1)", "Next criterion", "Moving"),
+    Key("rubric.previous_criterion", "K", "criterion(-1)", "Criterion before", "Moving"),
+    Key("rubric.top", "g", "end(False)", "To the beginning", "Moving"),
+    Key("rubric.end", "G", "end(True)", "To the end", "Moving"),
+    Key("rubric.diff", "d", "diff", "Show what changed: since it was written, since the edit, since the version before", "Edit and test"),
+    Key("rubric.versions", "v", "versions", "Versions of this file that were used, and what passed under them", "Edit and test"),
+    Key("rubric.test", "t", "test(False)", "Test the criterion against the labels: shows calls and cost first", "Edit and test"),
+    Key("rubric.retest", "T", "test(True)", "Ask the judges the same once more, to see how steady they are", "Edit and test"),
+    Key("rubric.ask", "a", "ask", "Ask the judges, once calls and cost were shown", "Edit and test"),
+    Key("rubric.keep", "y", "keep", "Keep the edit that was tried", "Edit and test"),
+    Key("rubric.go_back", "b", "go_back", "Go back to the text before the edit; its verdicts count again", "Edit and test"),
+    Key("rubric.stop", "x", "stop", "Stop asking; what was answered stays", "Edit and test"),
+    Key("rubric.leave", "escape", "leave", "Leave the question, then the table", "Edit and test"),
+    Key("rubric.back", "q", "back", "Back to Review, at what flipped", "Edit and test"),
+)  # fmt: skip
+
 LOOP_FOOTER = (
     ("loop.go", "review"), ("loop.make", "make five"), ("loop.judge", "judge"), ("loop.content", "content"),
     ("loop.stop", "stop"), ("loop.undo", "undo"), ("app.palette", "commands"), ("app.help", "all keys"),
@@ -98,6 +131,14 @@ LOOP_FOOTER = (
 REVIEW_FOOTER = (
     ("review.yes review.no review.na", "say"), ("review.agree", "agree"), ("review.next_quote", "quote"),
     ("read.on", "read"), ("review.approve review.reject", "decide"), ("review.undo", "undo"), ("app.help", "all"),
+)  # fmt: skip
+RUBRIC_FOOTER = (
+    ("rubric.edit", "edit"), ("rubric.write", "write"), ("rubric.problem", "problem"), ("rubric.diff", "diff"),
+    ("rubric.versions", "versions"), ("rubric.test", "test"), ("rubric.next_file", "next file"), ("app.help", "all"),
+)  # fmt: skip
+RUBRIC_TRIAL_FOOTER = (
+    ("rubric.ask", "ask"), ("rubric.keep", "keep"), ("rubric.go_back", "go back"), ("rubric.diff", "diff"),
+    ("rubric.retest", "ask twice"), ("rubric.stop", "stop"), ("rubric.back", "review"), ("app.help", "all"),
 )  # fmt: skip
 
 
@@ -113,7 +154,7 @@ def key_names(keys: str, *, limit: int = 9) -> str:
 def footer(words: Iterable[tuple[str, str]], keymap: Mapping[str, str], width: int) -> str:
     """`y n x say · enter agree · …` from (ids, word), with the keys the user gave them, as far as there is room. The
     last, which leads to all others, is always there."""
-    known = {key.id: key.keys for key in (*APP, *LOOP, *REVIEW)}
+    known = {key.id: key.keys for key in (*APP, *LOOP, *REVIEW, *RUBRIC)}
     parts = []
     for ids, word in words:
         names = [key_names(keymap.get(id, known[id]), limit=1) for id in ids.split()]
@@ -131,7 +172,7 @@ def read_keymap(path: Path) -> tuple[dict[str, str], list[str]]:
         return {}, []
     except (OSError, ValueError) as error:
         return {}, [f"{path}: cannot be read ({error}); keys stay as they are"]
-    known = {key.id for key in (*APP, *LOOP, *REVIEW)}
+    known = {key.id for key in (*APP, *LOOP, *REVIEW, *RUBRIC)}
     keymap, problems = {}, []
     for id, keys in found.items() if isinstance(found, dict) else ():
         if id not in known or not isinstance(keys, str):

@@ -16,6 +16,22 @@ from loopreview.tui.rewording import Trial
 from loopreview.tui.widgets.card import Line, paint
 
 NAMES = {"rubric": "Rubric", "prompt": "Prompt", "taxonomy": "Taxonomy", "personas": "Personas", "settings": "Settings"}
+ABOUT = {
+    "rubric": "The rubric: what is asked of each transcript. Put the cursor on a criterion to see its examples, how far "
+    "judges and people agree on it, and what an edit changed.",
+    "user_sim": "Who plays the user. {{persona}} and {{topics}} are put in for each transcript. A change begins a new "
+    "line in the gate: batches made from now on are counted apart.",
+    "assistant": "The assistant you want to improve. It sees this and the conversation only. A change begins a new line "
+    "in the gate: batches made from now on are counted apart.",
+    "system": "The system message of the training data: what the trained model will be told. Nothing is judged or made "
+    "anew when it changes.",
+    "assessor": "What the judges are told. {{transcript}} comes first, then {{criteria}}, so that providers can reuse "
+    "the part that stays the same. A change makes every verdict stale.",
+    "taxonomy": "What the simulated users talk about. Shares of one list sum to 1.",
+    "personas": "Who the simulated users are. Shares of one list sum to 1.",
+    "settings": "Models, judges and limits; every name is explained in docs/settings.md.",
+}
+"""What each file is for."""
 TONES = {"": "bold", "error": "bold $text-error", "ask": "bold $text-warning", "flag": "bold $text-warning"}
 
 
@@ -258,17 +274,3 @@ def diff_lines(lines: Iterable[str], width: int) -> list[Line]:
         for part in rest:
             found += [((f"{sign} {cut}", style),) for cut in fold(part, width - 2)]
     return found
-
-
-__all__ = [
-    "Aside",
-    "FileState",
-    "diff_lines",
-    "header",
-    "message",
-    "paint",
-    "problem_line",
-    "side_lines",
-    "steady",
-    "trial_lines",
-]

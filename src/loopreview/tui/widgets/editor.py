@@ -72,6 +72,10 @@ class Editor(TextArea):
         self.move_cursor((row, min(column, len(self.document.get_line(row)))))
         self.scroll_to(y=max(0, self.wrapped_document.location_to_offset((row, 0)).y - 3), animate=False, force=True)
 
+    def go_on(self, rows: int) -> None:
+        """Move the cursor up or down; the text scrolls with it."""
+        self.move_cursor_relative(rows=rows)
+
     @property
     def line(self) -> int:
         """The cursor's line, from 1."""
