@@ -68,8 +68,7 @@ def record(
         if not found.transcript.complete:
             target = found.transcript.target_exchanges
             warnings.append(
-                f"{transcript} is not complete ({len(found.exchanges)} of {target} exchanges): it has no score "
-                "and stays out of training data"
+                f"not complete ({len(found.exchanges)} of {target} exchanges): no score, and not for training"
             )
     workspace.keep_rubric()
     event = Event(

@@ -152,7 +152,7 @@ def test_where_nothing_waits_the_batch_can_be_looked_at_again(make_workspace: An
 def test_approving_an_incomplete_transcript_warns(make_workspace: Any) -> None:
     desk = desk_of(make_workspace([SPLIT], target=50))
     desk.decide("approve", at=9.0)
-    assert desk.hint and "not complete: 3 of 50" in desk.hint.text and desk.hint.tone == "flag"
+    assert desk.hint and "not complete (3 of 50" in desk.hint.text and desk.hint.tone == "flag"
 
 
 def test_undo_and_redo_go_back_to_where_it_was(make_workspace: Any) -> None:

@@ -40,7 +40,7 @@ def _act(call: Call, reviewer: str | None, kind: Any, transcript: str | None = N
         id = resolve(workspace.store, transcript) if transcript is not None else None
         event, warnings = record(workspace, kind, reviewer=workspace.reviewer(reviewer), transcript=id, **fields)
     for warning in warnings:
-        say(warning)
+        say(f"{id}: {warning}")
     document = event.model_dump(mode="json")
     call.emit(document, lambda: [_line(document)])
 
