@@ -7,7 +7,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from loopreview.llm import answer_format
 from loopreview.llm.budget import Budget, cost_of
@@ -26,6 +26,8 @@ _FIRST_WAIT_S = {"wait": 2.0, "again": 1.0, "unreachable": 0.3}
 _LONGEST_WAIT_S = 60.0
 _LONGEST_ASKED_S = 600.0
 """A server that asks for more than this is not waited for."""
+_GRACE_S = 5.0
+"""How long a provider's own time-out may be late before ours ends the call: it counts pauses between bytes only."""
 _UNREACHABLE_TRIES = 3
 _NONSENSE_TRIES = 2
 """Times an empty answer is asked for again."""
@@ -34,9 +36,9 @@ _NONSENSE_TRIES = 2
 class Client:
     """Calls the models of a workspace's settings by the role they have: "user_sim", "assistant", or a judge's name.
 
-    One client serves one event loop. `on_call(name, reply, about)` is told of every answer that was paid for, empty ones
-    too. `budget_usd` overrides the one in the settings. `rng` draws the jitter and `backoff_s` is the unit of the waits
-    between retries, for tests.
+    One client serves one event loop. `on_call(name, reply, about)` is told of every answer that was paid for, empty
+    ones too. `budget_usd` overrides the one in the settings. `rng` draws the jitter, and `backoff_s` is the unit of
+    the waits between retries.
     """
 
     def __init__(
@@ -114,21 +116,22 @@ class Client:
         else:
             backend, where = self._settings.judges.get(name), f"[judges.{name}]"
         if backend is None:
-            raise UserError(f"loopreview.toml names no model for {name}; add {where} with model = \"provider/name\"")
+            raise UserError(f'loopreview.toml names no model for {name}; add {where} with model = "provider/name"')
         return backend
 
     def _check(self, name: str, backend: ModelSettings) -> str:
         provider = provider_of(backend.model, backend.api_base)
         if provider is None:
             raise UserError(
-                f"{name}: no known provider in model = \"{backend.model}\" (loopreview.toml); write provider/name, such as "
-                "anthropic/…, openai/…, gemini/…, ollama_chat/…; openai/NAME with api_base for a compatible server"
+                f'{name}: no known provider in model = "{backend.model}" (loopreview.toml); write provider/name, such '
+                "as anthropic/…, openai/…, gemini/…, ollama_chat/…; openai/NAME with api_base for a compatible server"
             )
         if is_offline(backend.model) and backend.model not in _offline_models():
-            raise UserError(f"{name}: there is no {backend.model}; the offline models are {', '.join(_offline_models())}")
+            raise UserError(
+                f"{name}: there is no {backend.model}; the offline models are {', '.join(_offline_models())}"
+            )
         for key in sorted(_OURS & backend.params.keys()):
-            hint = "; name its variable as api_key_env" if key == "api_key" else ""
-            raise UserError(f"{name}: `{key}` cannot be among params in loopreview.toml{hint}")
+            raise UserError(f"{name}: `{key}` cannot be among params in loopreview.toml; the program sets it")
         require_key(name, backend, provider)
         if self._budget.limit_usd is not None and cost_of(backend, 1000, 1000) is None:
             raise UserError(
@@ -147,27 +150,30 @@ class Client:
             how = self._format(name, backend) if schema else "text"
             request = self._request(name, backend, messages, seed, schema, how)
             promised = self._budget.promise(self._expected_cost(name, backend, messages))
+            litellm = load()
             started = time.monotonic()
             try:
-                response = await load().acompletion(**request)
+                async with asyncio.timeout(backend.timeout_s + _GRACE_S):
+                    response = await litellm.acompletion(**request)
                 reply = self._read(backend, response, time.monotonic() - started)
             except Exception as error:
-                self._budget.settle(promised)
                 failure = classify(error)
-                if self._sidestep(name, backend, failure, request, how):
-                    continue
-                await self._back_off(name, backend, failure, tries)
+                if not self._sidestep(name, backend, failure, request, how):
+                    await self._back_off(name, backend, failure, tries)
                 continue
-            self._budget.settle(promised)
+            finally:
+                self._budget.settle(promised)
             self._budget.add(name, reply.cost_usd, reply.tokens_out)
             if self._on_call:
                 self._on_call(name, reply, about)
-            if reply.text.strip() or reply.refused:
+            if reply.text or reply.refused:
                 if schema and how == "schema" and backend.answer_format == "auto" and not reply.refused:
                     self._formats[name] = answer_format.after(how, reply.text)
                 return reply
             if reply.finish == "length":
-                raise CallFailed(f"{backend.model} used all its tokens before it wrote a word; raise max_tokens in params")
+                raise CallFailed(
+                    f"{backend.model} used all its tokens before it wrote a word; raise max_tokens in params"
+                )
             tries["empty"] += 1
             if tries["empty"] > min(_NONSENSE_TRIES, self._settings.retries):
                 raise CallFailed(f"{backend.model} gave an empty answer")
@@ -221,7 +227,7 @@ class Client:
         usage = getattr(response, "usage", None)
         tokens_in = int(getattr(usage, "prompt_tokens", 0) or 0) or None
         tokens_out = int(getattr(usage, "completion_tokens", 0) or 0) if tokens_in else None
-        text = without_reasoning(message.content or "") or str(refusal)
+        text = without_reasoning(message.content or "").strip() or str(refusal)
         return Reply(
             text=text,
             model=backend.model,
@@ -253,7 +259,11 @@ class Client:
         if failure.action not in _FIRST_WAIT_S:
             raise self._final(name, backend, failure)
         tries[failure.action] += 1
-        allowed = min(_UNREACHABLE_TRIES, self._settings.retries) if failure.action == "unreachable" else self._settings.retries
+        allowed = (
+            min(_UNREACHABLE_TRIES, self._settings.retries)
+            if failure.action == "unreachable"
+            else self._settings.retries
+        )
         made = tries[failure.action] if failure.action == "unreachable" else tries["wait"] + tries["again"]
         if made > allowed:
             raise self._final(name, backend, failure)
@@ -284,12 +294,12 @@ class Client:
                 return UserError(f"{name}: {server} wants payment for {backend.model}: {failure.reason}", exit_code=3)
             case "unreachable":
                 where = shown_address(backend.api_base) or f"the provider of {backend.model}"
-                return UserError(
-                    f"{name}: cannot reach {where} ({failure.reason}); start the server, or check api_base and the network",
-                    exit_code=3,
-                )
+                mend = "start the server, or check api_base and the network"
+                return UserError(f"{name}: cannot reach {where} ({failure.reason}); {mend}", exit_code=3)
             case "format":
-                return CallFailed(f"{backend.model} cannot give answer_format = {backend.answer_format}: {failure.reason}")
+                return CallFailed(
+                    f"{backend.model} cannot give answer_format = {backend.answer_format}: {failure.reason}"
+                )
         return CallFailed(f"{backend.model}: {failure.reason}")
 
     def _format(self, name: str, backend: ModelSettings) -> answer_format.Format:

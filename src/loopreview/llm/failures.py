@@ -83,7 +83,10 @@ def reason_of(error: BaseException) -> str:
 def retry_after(error: BaseException, *, now: float | None = None) -> float | None:
     """Seconds that the server asks to wait (`Retry-After` as seconds or as an HTTP date, `retry-after-ms`)."""
     headers: dict[str, str] = {}
-    for holder in (getattr(getattr(error, "response", None), "headers", None), getattr(error, "litellm_response_headers", None)):
+    for holder in (
+        getattr(getattr(error, "response", None), "headers", None),
+        getattr(error, "litellm_response_headers", None),
+    ):
         headers.update({str(k).lower(): str(v) for k, v in dict(holder or {}).items()})
     if (milliseconds := _number(headers.get("retry-after-ms"))) is not None:
         return max(0.0, milliseconds / 1000)

@@ -13,10 +13,13 @@ NO_KEY = "no-key"
 
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL", re.IGNORECASE)
 _SECRET_SHAPE = re.compile(
-    r"\b(?:sk|pk|rk|gsk|xai|hf|AIza|ya29|r8|nvapi|glpat|ghp)[-_.]?[A-Za-z0-9*._-]{12,}|(?i:bearer\s+)[^\s'\",}]{6,}"
+    r"\b(?:sk|pk|rk|gsk|xai|hf|r8|nvapi|glpat|ghp)[-_][A-Za-z0-9*._-]{10,}|\bAIza[A-Za-z0-9_-]{20,}"
+    r"|(?i:bearer\s+)[^\s'\",}]{6,}"
     r"|(?<=[?&]key=)[^&\s'\"]+"
 )
-_OWN_LOGIN = frozenset({OFFLINE, "vertex_ai", "bedrock", "sagemaker", "ollama", "ollama_chat", "github_copilot", "chatgpt"})
+_OWN_LOGIN = frozenset(
+    {OFFLINE, "vertex_ai", "bedrock", "sagemaker", "ollama", "ollama_chat", "github_copilot", "chatgpt"}
+)
 """Providers that need no key, or find their credentials in other places than one variable."""
 _KEY_VARIABLES = {
     "gemini": ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
@@ -40,11 +43,8 @@ def scrub(text: str) -> str:
 
 
 def shown_address(api_base: str | None) -> str:
-    """An address without the password it may hold."""
-    if not api_base:
-        return ""
-    parts = urlsplit(api_base)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=""))
+    """An address as it may be shown: without a query, which can hold a key."""
+    return urlunsplit(urlsplit(api_base)._replace(query="")) if api_base else ""
 
 
 def key_for(backend: ModelSettings) -> str | None:
