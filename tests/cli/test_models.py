@@ -73,17 +73,14 @@ def serve() -> Iterator[Callable[[Callable[[dict[str, Any]], Answer]], Server]]:
 
 
 def use(root: Path, section: str, *lines: str) -> None:
-    """Make `section` of the settings the only judge, or the model of that role."""
+    """Make `section` of the settings the only judge, or give the assistant another model."""
     path = root / "loopreview.toml"
     text = path.read_text(encoding="utf-8")
-    if section.startswith("judges."):
-        text = text[: text.index("[judges.")]
+    if section == "assistant":
+        text = text.replace('model = "offline/assistant"', "\n".join(lines))
     else:
-        text = text.replace(f"[{section}]\n", "[unused]\n", 1)
-        head, _, tail = text.partition("[unused]\n")
-        text = head + tail.partition("\n")[2]
-    text = text if text.startswith("retries") else "retries = 1\n" + text
-    path.write_text(text + "\n" + "\n".join([f"[{section}]", *lines]) + "\n", encoding="utf-8")
+        text = "\n".join([text[: text.index("[judges.")], f"[{section}]", *lines, ""])
+    path.write_text(text if text.startswith("retries") else "retries = 1\n" + text, encoding="utf-8")
 
 
 @pytest.fixture
