@@ -94,7 +94,10 @@ class Bar:
 
     def start(self, label: str, total: int | None) -> None:
         if sys.stderr.isatty() and total != 0:
-            self._bar = click.progressbar(length=total, label=label, file=sys.stderr, show_pos=True, width=24)
+            # click counts without an end where it is given something of unknown length.
+            self._bar = click.progressbar(
+                (None for _ in ()), length=total, label=label, file=sys.stderr, show_pos=True, width=24
+            )
             self._bar.__enter__()
 
     def advance(self, n: int = 1) -> None:

@@ -36,10 +36,11 @@ def import_(call: Call, files: tuple[Path, ...], form: str) -> None:
     call.emit(
         result, lambda: [f"{row['id']}  {row['exchanges']} exchanges  {row['source']}" for row in result["imported"]]
     )
-    _close(result, "transcripts", call)
+    with_them = ""
     if result["verdicts"] or result["reviews"]:
-        verdicts = f"{result['verdicts']} verdicts{_of(result['backends'])}"
-        say(f"with them {verdicts} and {result['reviews']} reviews{_of(result['reviewers'])}")
+        with_them = f"; with them {result['verdicts']} verdicts{_of(result['backends'])}"
+        with_them += f", {result['reviews']} reviews{_of(result['reviewers'])}"
+    _close(result, "transcripts", with_them)
 
 
 @click.command("import-verdicts")
@@ -52,7 +53,7 @@ def import_verdicts(call: Call, file: Path) -> None:
     with call.open() as workspace:
         result = bring(workspace, file, progress=bar())
     call.emit(result, lambda: [])
-    _close(result, "verdicts", call)
+    _close(result, "verdicts")
 
 
 @click.command("import-labels")
@@ -65,7 +66,7 @@ def import_labels(call: Call, file: Path) -> None:
     with call.open() as workspace:
         result = bring(workspace, file, progress=bar())
     call.emit(result, lambda: [])
-    _close(result, "labels", call)
+    _close(result, "labels")
 
 
 def _of(names: list[str]) -> str:
@@ -73,23 +74,30 @@ def _of(names: list[str]) -> str:
     return f" of {', '.join(names[:SHOWN])}{more}" if names else ""
 
 
-def _close(result: dict[str, Any], what: str, call: Call) -> None:
+def _close(result: dict[str, Any], what: str, with_them: str = "") -> None:
     """Say what was mended and what was left out. Exit 2 where nothing went in and not every skip is a duplicate."""
     notes, skipped = result.get("notes", []), result["skipped"]
     for note in notes[:SHOWN]:
         say(f"{note['source']}: {note['note']}")
     if len(notes) > SHOWN:
         say(f"{len(notes) - SHOWN} more such notes (all of them with --json)")
+    count = len(result["imported"]) if isinstance(result["imported"], list) else result["imported"]
+    bad = [skip for skip in skipped if not skip.get("duplicate")]
+    failed = bad and not count and not with_them
+    if failed and len(skipped) == 1:
+        raise UserError(f"{_reason(bad[0])}; nothing went in")
     for skip in skipped[:SHOWN]:
-        place = f"{skip['source']} line {skip['line']}" if skip.get("line") else skip["source"]
-        say(f"left out: {place}: {skip['reason']}")
+        say(f"left out: {_reason(skip)}")
     if len(skipped) > SHOWN:
         say(f"left out: {len(skipped) - SHOWN} more (all of them with --json)")
-    imported = result["imported"]
-    count = len(imported) if isinstance(imported, list) else imported
-    say(f"{count} {what} in, {len(skipped)} left out")
-    if not count and not all(skip.get("duplicate") for skip in skipped):
-        raise UserError(f"no {what} went in; each reason is above")
+    say(f"{count} {what} in, {len(skipped)} left out{with_them}")
+    if failed:
+        raise UserError(f"no {what} went in; the first reason: {_reason(bad[0])}")
+
+
+def _reason(skip: dict[str, Any]) -> str:
+    place = f"{skip['source']} line {skip['line']}" if skip["line"] else skip["source"]
+    return f"{place}: {skip['reason']}"
 
 
 COMMANDS = (import_, import_verdicts, import_labels)

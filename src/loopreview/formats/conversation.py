@@ -4,13 +4,30 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from loopreview.models.transcript import Message, Role, Transcript
+from loopreview.models.verdict import JudgeAnswer
 
 MAX_DEPTH = 50
 """Levels of nesting kept in a persona or beside a message (tool calls); what is deeper is refused."""
 MAX_ID_CHARS = 200
 MAX_TARGET_EXCHANGES = 1_000_000
+CALLS = ("tool_calls", "function_call")
+"""Where a message says which tools it calls; the second is OpenAI's older form."""
 NAMED_PLACES = 5
 """How many places a note names before it only counts."""
+
+
+class GivenAnswer(NamedTuple):
+    """An answer that came with a transcript: a judge's (`backend`), or a person's (`reviewer`), whose answer is null
+    for a mere remark. `criterion` is the file's own word, `at` UTC in ISO 8601, or empty where it is not known;
+    `problem` says why what stands there is no answer."""
+
+    criterion: str
+    answer: JudgeAnswer | None
+    text: str
+    backend: str = ""
+    reviewer: str = ""
+    at: str = ""
+    problem: str = ""
 
 
 class Record(NamedTuple):
@@ -19,6 +36,7 @@ class Record(NamedTuple):
     transcript: Transcript
     line: int | None
     notes: tuple[str, ...]
+    answers: tuple[GivenAnswer, ...] = ()
 
 
 class Unusable(ValueError):
@@ -61,7 +79,8 @@ def record_id(record: Any) -> str | None:
 
 def mend(messages: list[Message], notes: list[str]) -> list[Message]:
     """Messages that make whole exchanges: two of the user, or of the assistant, in a row are joined by a blank
-    line (not around tool calls), what follows the last reply is dropped. Adds to `notes`. Raises Unusable."""
+    line (not around tool calls, nor where their weights differ), what follows the last reply is dropped. Adds to
+    `notes`. Raises Unusable."""
     if not any(message.role == "assistant" for message in messages):
         raise Unusable("no assistant message")
     last = max(place for place, message in enumerate(messages) if message.role == "assistant")
@@ -89,8 +108,10 @@ def mend(messages: list[Message], notes: list[str]) -> list[Message]:
 
 
 def _belong_together(one: Message, other: Message) -> bool:
-    called = "tool_calls" in one.extra or "tool_calls" in other.extra
-    return one.role == other.role and one.role in ("user", "assistant") and not called
+    if one.role != other.role or one.role not in ("user", "assistant"):
+        return False
+    called = any(key in message.extra for key in CALLS for message in (one, other))
+    return not called and one.extra.get("weight", 1) == other.extra.get("weight", 1)
 
 
 def _joined(group: list[Message]) -> Message:
@@ -103,7 +124,7 @@ def _joined(group: list[Message]) -> Message:
 
 
 def _is_empty_reply(message: Message) -> bool:
-    return message.role == "assistant" and not message.text.strip() and "tool_calls" not in message.extra
+    return message.role == "assistant" and not message.text.strip() and not any(key in message.extra for key in CALLS)
 
 
 def _places(numbers: list[int]) -> str:

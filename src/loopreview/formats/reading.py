@@ -15,6 +15,7 @@ MAX_LINE_BYTES = 64 * 1024 * 1024
 MAX_DOCUMENT_BYTES = 256 * 1024 * 1024
 """A JSON file is read whole; a longer one has to come as JSONL."""
 JSONL_SUFFIXES = (".jsonl", ".ndjson")
+JSON_SUFFIXES = (".json", *JSONL_SUFFIXES)
 
 _UTF16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
@@ -122,27 +123,27 @@ def _records(path: Path, found: "Parsed") -> Iterator[Value | Skip]:
     if found.value == []:
         yield Skip(path.name, None, "an empty list: no record in it")
     for position, value in enumerate(found.value if _is_record_list(found.value) else [found.value], 1):
-        yield _value(path, Parsed(value, found.suspect), None, position)
+        yield _value(f"{path.name}#{position}", Parsed(value, found.suspect), None, position)
 
 
 def _of_line(path: Path, line: Line) -> Value | Skip:
     problem = line.problem or ""
     try:
         if not problem:
-            return _value(path, parse(line.text), line.number, line.number)
+            return _value(f"{path.name}#{line.number}", parse(line.text), line.number, line.number)
     except Malformed as error:
         cut = "" if line.ended else "; the file ends here, so the line may have been cut off"
         problem = f"not JSON: {error} (column {error.column}){cut}"
     return Skip(f"{path.name}#{line.number}", line.number, problem)
 
 
-def _value(path: Path, found: "Parsed", line: int | None, place: int) -> Value | Skip:
+def _value(source: str, found: "Parsed", line: int | None, place: int) -> Value | Skip:
     value, notes = found.value, dict[str, None]()
     if found.suspect:
         try:
             value = _mended(value, notes)
         except RecursionError:
-            return Skip(f"{path.name}#{place}", line, "nested too deeply")
+            return Skip(source, line, "nested too deeply")
     return Value(value, line, str(place), tuple(notes))
 
 
@@ -151,8 +152,21 @@ def is_message_list(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and isinstance(value[0], dict) and "role" in value[0]
 
 
+def is_turn_list(value: Any) -> bool:
+    """A bare list of turns as ShareGPT has them, rather than a list of records."""
+    return isinstance(value, list) and bool(value) and isinstance(value[0], dict) and {"from", "value"} <= set(value[0])
+
+
 def _is_record_list(value: Any) -> bool:
-    return isinstance(value, list) and not is_message_list(value)
+    return isinstance(value, list) and not is_message_list(value) and not is_turn_list(value)
+
+
+def value_of(text: str, source: str, place: int) -> Value | Skip:
+    """The value of a JSON text that is no file of its own; `source` names it where it cannot be read."""
+    try:
+        return _value(source, parse(text), None, place)
+    except Malformed as error:
+        return Skip(source, None, f"not JSON: {error} (line {error.line} column {error.column})")
 
 
 class Parsed(NamedTuple):

@@ -1,60 +1,32 @@
-"""Ingest: transcripts, verdicts and labels that were made elsewhere come into the store."""
+"""Answers of judges and people that come in files of their own."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
-from loopreview.formats.conversation import Record
-from loopreview.formats.detect import check_format, read_transcripts
 from loopreview.formats.fields import BadLine
 from loopreview.formats.labels import LabelLine, read_labels
 from loopreview.formats.reading import Skip
 from loopreview.formats.verdicts import Quote, VerdictLine, read_verdicts
+from loopreview.ingest.result import Result, check_file, noted, skipped
 from loopreview.models.errors import UserError
 from loopreview.models.review import Event
 from loopreview.models.rubric import Criterion, Rubric
-from loopreview.models.transcript import Exchange, Transcript
+from loopreview.models.transcript import Exchange
 from loopreview.models.verdict import Evidence, JudgeAnswer, Verdict
 from loopreview.progress import Progress, Silent, counted
 from loopreview.rules.quotes import locate
 from loopreview.rules.review import TranscriptReview, fold
-from loopreview.rules.safe_text import safe
 from loopreview.rules.stale import imported_key
-from loopreview.store import batches, events, transcripts, verdicts
+from loopreview.store import events, transcripts, verdicts
 from loopreview.store.database import Store
 from loopreview.workspace import Workspace
 
-SUFFIXES = (".json", ".jsonl")
-"""The files of a folder that are imported."""
 KEPT_IN_MIND = 500
 """Transcripts that an import of answers remembers at a time; a file may name them in any order."""
 
-Result = dict[str, Any]
 Known = TypeVar("Known")
 Line = TypeVar("Line", VerdictLine, LabelLine)
-
-
-def import_transcripts(
-    workspace: Workspace, paths: Sequence[Path], *, format: str = "auto", progress: Progress | None = None
-) -> Result:
-    """Bring in the transcripts of files, and of the *.json and *.jsonl files of folders, as one batch.
-
-    Each file is one transaction and is read record by record, so that neither their number nor their length matters.
-    The same content is stored once. Returns `{imported: [{id, source, exchanges, complete}], skipped: [{source,
-    line, reason, duplicate}], notes: [{source, note}], batch}`, in input order; `batch` is null where nothing went
-    in. Raises UserError for an unknown format, and where a path is neither a file nor a folder with such files.
-    """
-    check_format(format)
-    files = _files(paths)
-    progress = progress or Silent()
-    result: Result = {"imported": [], "skipped": [], "notes": [], "batch": None}
-    each_record = len(files) == 1
-    with counted(progress, "import", None if each_record else len(files)):
-        for file in files:
-            _import_file(workspace, file, format, result, progress if each_record else None)
-            if not each_record:
-                progress.advance()
-    return result
 
 
 def import_verdicts(workspace: Workspace, path: Path, *, progress: Progress | None = None) -> Result:
@@ -64,7 +36,7 @@ def import_verdicts(workspace: Workspace, path: Path, *, progress: Progress | No
     Returns `{imported: count, skipped, notes, transcripts: count, backends: [name]}`. Raises UserError for a
     missing file or an invalid rubric.
     """
-    _check_file(path)
+    check_file(path)
     store, rubric = workspace.store, workspace.rubric
     result: Result = {"imported": 0, "skipped": [], "notes": []}
     pending: list[Verdict] = []
@@ -78,17 +50,17 @@ def import_verdicts(workspace: Workspace, path: Path, *, progress: Progress | No
     known = _Cache(store, lambda id: _Judged.load(store, id), write)
 
     def take(line: VerdictLine) -> str | None:
-        judged, criterion = known.get(line.transcript), _judged_criterion(rubric, line.criterion)
+        judged, criterion = known.get(line.transcript), judged_criterion(rubric, line.criterion)
         verdict = judged.verdict(line, criterion)
         place = (verdict.criterion, verdict.backend, verdict.key)
-        if _same(judged.latest.get(place), verdict):
+        if same(judged.latest.get(place), verdict):
             return f"{line.backend} gave this answer to {criterion.id} on {judged.id} before"
         judged.latest[place] = verdict
         if line.backend not in judged.joined:
             verdicts.join_panel_imported(store, judged.id, line.backend)
             judged.joined.add(line.backend)
         pending.append(verdict)
-        result["notes"] += [_note(line.source, note) for note in line.notes]
+        result["notes"] += [noted(line.source, note) for note in line.notes]
         touched.add(judged.id)
         backends[line.backend] = None
         return None
@@ -107,7 +79,7 @@ def import_labels(workspace: Workspace, path: Path, *, progress: Progress | None
     Returns `{imported: count, skipped, transcripts: count, reviewers: [name]}`. Raises UserError for a missing file,
     a CSV header without the needed columns, or an invalid rubric.
     """
-    _check_file(path)
+    check_file(path)
     store, rubric, rubric_version = workspace.store, workspace.rubric, workspace.rubric_version
     result: Result = {"imported": 0, "skipped": []}
     pending: list[Event] = []
@@ -121,7 +93,7 @@ def import_labels(workspace: Workspace, path: Path, *, progress: Progress | None
     known = _Cache(store, lambda id: _Labelled.load(store, id), write)
 
     def take(line: LabelLine) -> str | None:
-        labelled, criterion = known.get(line.transcript), _criterion(rubric, line.criterion)
+        labelled, criterion = known.get(line.transcript), criterion_of(rubric, line.criterion)
         place = (criterion.id, line.reviewer)
         answer, note = labelled.current.get(place, (None, None))
         if answer == line.answer and line.note in (None, note):
@@ -146,108 +118,20 @@ def _take_all(
     for line in lines:
         progress.advance()
         if isinstance(line, Skip):
-            result["skipped"].append(_skipped(*line))
+            result["skipped"].append(skipped(*line))
             continue
         try:
             duplicate = take(line)
         except BadLine as error:
-            result["skipped"].append(_skipped(line.source, line.line, str(error)))
+            result["skipped"].append(skipped(line.source, line.line, str(error)))
             continue
         if duplicate:
-            result["skipped"].append(_skipped(line.source, line.line, f"a duplicate: {duplicate}", duplicate=True))
+            result["skipped"].append(skipped(line.source, line.line, f"a duplicate: {duplicate}", duplicate=True))
         else:
             result["imported"] += 1
 
 
-class _NothingIn(Exception):
-    """Takes back the batch that was made for a file none of whose transcripts went in."""
-
-
-def _import_file(workspace: Workspace, file: Path, format: str, result: Result, progress: Progress | None) -> None:
-    store = workspace.store
-    records = read_transcripts(file, format=format, max_message_chars=workspace.settings.max_message_chars)
-    skips: list[tuple[int, Result]] = []
-    lines: list[int | None] = []
-    notes: list[tuple[str, ...]] = []
-
-    def usable() -> Iterator[Transcript]:
-        for record in records:
-            if progress:
-                progress.advance()
-            if isinstance(record, Skip):
-                skips.append((len(lines), _skipped(*record)))
-            else:
-                lines.append(record.line)
-                notes.append(_notes(record))
-                yield record.transcript
-
-    found: list[tuple[transcripts.Head, str | None]] = []
-    batch = result["batch"]
-    try:
-        with store.writing():
-            batch = batch or batches.create_imported(store).id
-            found = transcripts.add_imported(store, batch, usable())
-            if all(earlier for _, earlier in found) and result["batch"] is None:
-                raise _NothingIn
-    except _NothingIn:
-        batch = None
-    result["batch"] = batch
-    for place, (head, earlier) in enumerate(found):
-        if earlier:
-            reason = f"a duplicate: already there as {earlier}"
-            skips.append((place, _skipped(head.source or file.name, lines[place], reason, duplicate=True)))
-            continue
-        row = {"id": head.id, "source": head.source, "exchanges": head.exchanges, "complete": head.complete}
-        result["imported"].append(row)
-        result["notes"] += [_note(head.source or file.name, note) for note in notes[place]]
-    result["skipped"] += [skip for _, skip in sorted(skips, key=lambda skip: skip[0])]
-
-
-def _notes(record: Record) -> tuple[str, ...]:
-    transcript = record.transcript
-    if transcript.complete:
-        return record.notes
-    exchanges, target = len(transcript.exchanges), transcript.target_exchanges
-    return (*record.notes, f"not complete: {exchanges} of {target} exchanges; it gets no score")
-
-
-def _skipped(source: str, line: int | None, reason: str, *, duplicate: bool = False) -> Result:
-    return {"source": source, "line": line, "reason": safe(reason, keep_newlines=False), "duplicate": duplicate}
-
-
-def _note(source: str, note: str) -> Result:
-    return {"source": source, "note": safe(note, keep_newlines=False)}
-
-
-def _files(paths: Sequence[Path]) -> list[Path]:
-    found: list[Path] = []
-    for path in paths:
-        if not path.is_dir():
-            _check_file(path)
-            found.append(path)
-            continue
-        try:
-            inside = sorted(
-                file
-                for file in path.iterdir()
-                if file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and file.is_file()
-            )
-        except OSError as error:
-            raise UserError(f"{path}: cannot be read ({error.strerror}); check its permissions") from None
-        if not inside:
-            raise UserError(f"{path}: no {' or '.join(SUFFIXES)} file in this folder; name the files themselves")
-        found += inside
-    return found
-
-
-def _check_file(path: Path) -> None:
-    if path.is_dir():
-        raise UserError(f"{path}: is a folder; name a file")
-    if not path.exists():
-        raise UserError(f"{path}: no such file; check the name")
-
-
-def _criterion(rubric: Rubric, id: str) -> Criterion:
+def criterion_of(rubric: Rubric, id: str) -> Criterion:
     """Raises BadLine where the rubric has none of that id."""
     found = rubric.criterion(id)
     if found is None:
@@ -256,9 +140,9 @@ def _criterion(rubric: Rubric, id: str) -> Criterion:
     return found
 
 
-def _judged_criterion(rubric: Rubric, id: str) -> Criterion:
+def judged_criterion(rubric: Rubric, id: str) -> Criterion:
     """A criterion that judges answer; a check has a question only where code may leave it open. Raises BadLine."""
-    found = _criterion(rubric, id)
+    found = criterion_of(rubric, id)
     if found.kind == "check" and not found.question:
         raise BadLine(f"criterion `{id}` is answered by code ({found.check}), not by judges")
     return found
@@ -323,7 +207,7 @@ class _Judged(NamedTuple):
         )
 
 
-def _same(one: Verdict | None, other: Verdict) -> bool:
+def same(one: Verdict | None, other: Verdict) -> bool:
     return one is not None and (one.answer, one.reasoning, one.evidence, one.counter_evidence) == (
         other.answer, other.reasoning, other.evidence, other.counter_evidence
     )  # fmt: skip
