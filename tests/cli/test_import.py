@@ -383,3 +383,17 @@ def test_an_import_that_is_interrupted_leaves_each_file_whole_or_out(before, tmp
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130 and "Traceback" not in err
     assert kept(cli, before) == 2
+
+
+def test_the_same_labels_again_do_not_undo_what_their_reviewer_changed_since(small, tmp_path, cli):
+    cli("generate", "-w", small, "--seed", 7, "--count", 1)
+    labels = tmp_path / "labels.jsonl"
+    labels.write_text(
+        '{"transcript": "1-1", "criterion": "H1", "reviewer": "ann", "answer": "yes"}\n', encoding="utf-8"
+    )
+    cli("import-labels", labels, "-w", small)
+    cli("review", "answer", "1-1", "H1", "no", "--reviewer", "ann", "-w", small)
+    again = cli("import-labels", labels, "-w", small, "--json").json
+    assert again["imported"] == 0 and again["skipped"][0]["duplicate"]
+    rows = cli("show", "-w", small, "1-1", "--json").json["criteria"]
+    assert rows[0]["human"] == {"ann": "NO"}

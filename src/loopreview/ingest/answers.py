@@ -80,6 +80,7 @@ def import_labels(workspace: Workspace, path: Path, *, progress: Progress | None
     a CSV header without the needed columns, or an invalid rubric.
     """
     check_file(path)
+    workspace.keep_rubric()
     store, rubric, rubric_version = workspace.store, workspace.rubric, workspace.rubric_version
     result: Result = {"imported": 0, "skipped": []}
     pending: list[Event] = []
@@ -98,6 +99,8 @@ def import_labels(workspace: Workspace, path: Path, *, progress: Progress | None
         answer, note = labelled.current.get(place, (None, None))
         if answer == line.answer and line.note in (None, note):
             return f"{line.answer} is {line.reviewer}'s answer to {criterion.id} on {labelled.id} already"
+        if (*place, line.answer) in labelled.overruled:
+            return f"{line.reviewer} changed that answer to {criterion.id} on {labelled.id} here since"
         labelled.current[place] = (line.answer, line.note)
         pending.append(labelled.event(line, criterion, rubric_version))
         touched.add(labelled.id)
@@ -232,16 +235,31 @@ class _Labelled(NamedTuple):
     id: str
     hash: str
     current: dict[tuple[str, str], tuple[JudgeAnswer | None, str | None]]
+    overruled: frozenset[tuple[str, str, JudgeAnswer]]
+    """Labels that came in before and that their reviewer has changed by hand: the same file again must not undo that."""
 
     @classmethod
     def load(cls, store: Store, id: str) -> "_Labelled":
-        review = fold(events.of(store, id)).transcripts.get(id, TranscriptReview())
+        log = events.of(store, id)
+        review = fold(log).transcripts.get(id, TranscriptReview())
+        typed = {
+            (criterion, reviewer)
+            for criterion, given in review.answers.items()
+            for reviewer, event in given.items()
+            if event.origin == "typed"
+        }
+        overruled = frozenset(
+            (event.criterion, event.reviewer, event.answer)
+            for event in log
+            if event.origin == "imported" and event.criterion and event.answer
+            if (event.criterion, event.reviewer) in typed
+        )
         current = {
             (criterion, reviewer): (event.answer, event.note)
             for criterion, given in review.answers.items()
             for reviewer, event in given.items()
         }
-        return cls(id, transcripts.head(store, id).hash, current)
+        return cls(id, transcripts.head(store, id).hash, current, overruled)
 
     def event(self, line: LabelLine, criterion: Criterion, rubric_version: str) -> Event:
         return Event(
