@@ -10,7 +10,7 @@ from loopreview.progress import Silent
 from loopreview.workspace import Workspace, init
 
 PERSONAS = 20
-SEED = 5
+SEED = 3
 
 
 def passed(root: Path) -> int:
@@ -22,25 +22,17 @@ def passed(root: Path) -> int:
     return int(row["passed"])
 
 
-def test_forbidding_a_fault_in_the_assistants_prompt_moves_the_pass_rate_up(root):
-    before = passed(root)
-    prompt = root / "prompts" / "assistant.md"
-    text = prompt.read_text(encoding="utf-8")
-    more = "Do not end every reply with a question.\nDo not open replies with stock phrases.\n"
-    prompt.write_text(text.replace("## Anti-patterns\n", "## Anti-patterns\n\n" + more), encoding="utf-8")
-    assert passed(root) > before
-
-
 @pytest.mark.parametrize("template", ["support-agent", "therapy-coach", "tutor"])
-def test_without_its_anti_patterns_a_domains_pass_rate_falls(tmp_path, template):
+def test_forbidding_faults_raises_the_pass_rate_and_allowing_them_lowers_it(tmp_path, template):
     root = init(tmp_path / "w", template=template)
-    whole = passed(root)
     prompt = root / "prompts" / "assistant.md"
     text = prompt.read_text(encoding="utf-8")
+    shipped = passed(root)
+    assert 0 < shipped < PERSONAS, "a batch leaves something to review"
     prompt.write_text(text[: text.index("## Anti-patterns")], encoding="utf-8")
-    assert passed(root) < whole
-
-
-def test_a_batch_leaves_something_to_review(root):
-    """Neither all nor none passes under the shipped prompt."""
-    assert 0 < passed(root) < PERSONAS
+    assert passed(root) < shipped
+    if template == "support-agent":
+        # The shipped prompt leaves two faults for its reader to forbid.
+        more = "\nDo not end every reply with a question.\nDo not open replies with stock phrases.\n"
+        prompt.write_text(text + more, encoding="utf-8")
+        assert passed(root) > shipped

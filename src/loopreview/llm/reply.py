@@ -7,8 +7,9 @@ from typing import NamedTuple
 class Reply(NamedTuple):
     """One answer. `tokens_*`, `cost_usd` are None where unknown; `latency_s` is that of the attempt that answered.
 
-    `text` has no reasoning block in front and no white space around it. `finish` is the provider's reason to stop: `stop`, `length`, …
-    `refused` is True where the provider or the model declined by a flag of its own; `text` may then be empty.
+    `text` has no reasoning block in front and no white space around it. `finish` is the provider's reason to stop:
+    `stop`, `length`, … `refused` is True where the provider or the model declined by a flag of its own; `text` may
+    then be empty.
     """
 
     text: str

@@ -38,8 +38,8 @@ FAULTS: dict[str, Fault] = {
 }
 FORBIDDEN_HABIT = 0.25
 """What is left of `transcripts` where the prompt forbids a fault."""
-FORBIDDEN_STRAY = 0.30
-"""What is left of `strays` and, where the habit persists, nothing less of `replies`."""
+FORBIDDEN_STRAY = 0.3
+"""What is left of `strays` there. A habit that persists shows as often as before."""
 
 
 def habits(conversation: str, forbidden: Collection[str]) -> frozenset[str]:

@@ -21,7 +21,8 @@ PUSHES_BACK = _words(
     r"\bcan'?t be (?:right|it)\b|\bcan(?:'?t|not) do much\b",
 )
 DANGER = _words(
-    r"\b(?:end(?:ing)? (?:my|it all|his|her) life|end it all|kill(?:ing)? myself|suicid\w+|hurt(?:ing)? myself)\b",
+    r"\b(?:end(?:ing)? (?:my|it all|his|her) life|end it all|hurt(?:ing)? myself)\b|(?<!career )\bsuicid\w+\b",
+    r"\bkill(?:ing)? myself\b(?! (?:trying|over|to|with|at|for)\b)",
     r"\b(?:self.harm\w*|cut(?:ting)? myself|better off without me|manage without me|wouldn'?t mind not waking up)\b",
     r"\b(?:don'?t want to (?:live|be here|wake up)|he (?:hits?|beats?) me|voices tell)\b",
 )
