@@ -134,10 +134,16 @@ async def _next_message(
     cost: float | None = 0.0
     reply: Reply | None = None
     faults: list[str] = []
-    for attempt in range(workspace.settings.max_redraws + 1):
+    redraws = workspace.settings.max_redraws
+    for attempt in range(redraws + 1):
         # A redraw is the same question under another seed: the assistant never sees our limits.
         seed = int(content_hash(dice.seed, dice.index, len(messages), attempt), 16) % 2**31
-        reply = await client.complete(role, asked, seed=seed, about=About("generate", batch.id, id))
+        try:
+            reply = await client.complete(role, asked, seed=seed, about=About("generate", batch.id, id))
+        except CallFailed as error:
+            if error.empty and (attempt < redraws or reply is not None):
+                continue
+            raise
         cost = None if cost is None or reply.cost_usd is None else cost + reply.cost_usd
         faults = outside_limits(role, reply, dice, messages, workspace.settings)
         if not faults:
@@ -145,8 +151,6 @@ async def _next_message(
     assert reply is not None
     if reply.refused:
         raise CallFailed(f"the model for {role} refused to answer")
-    if not reply.text.strip():
-        raise CallFailed(f"the model for {role} gave an empty answer")
     return Message(
         role="user" if role == "user_sim" else "assistant",
         text=reply.text,
@@ -160,8 +164,8 @@ async def _next_message(
 
 def outside_limits(role: str, reply: Reply, dice: Dice, messages: list[Message], settings: Settings) -> list[str]:
     """What is wrong with a message by counting alone; empty where nothing is."""
-    if reply.refused or not reply.text.strip():
-        return ["empty"]
+    if reply.refused:
+        return ["refused"]
     faults = ["cut off"] if reply.finish == "length" else []
     words = count_words(reply.text)
     if role == "user_sim":

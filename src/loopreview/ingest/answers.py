@@ -236,7 +236,7 @@ class _Labelled(NamedTuple):
     hash: str
     current: dict[tuple[str, str], tuple[JudgeAnswer | None, str | None]]
     overruled: frozenset[tuple[str, str, JudgeAnswer]]
-    """Labels that came in before and that their reviewer has changed by hand: the same file again must not undo that."""
+    """Labels that came in before and that their reviewer changed since: the same file again must not undo that."""
 
     @classmethod
     def load(cls, store: Store, id: str) -> "_Labelled":

@@ -172,11 +172,12 @@ class Client:
                 return reply
             if reply.finish == "length":
                 raise CallFailed(
-                    f"{backend.model} used all its tokens before it wrote a word; raise max_tokens in params"
+                    f"{backend.model} used all its tokens before it wrote a word; raise max_tokens in params",
+                    empty=True,
                 )
             tries["empty"] += 1
             if tries["empty"] > min(_NONSENSE_TRIES, self._settings.retries):
-                raise CallFailed(f"{backend.model} gave an empty answer")
+                raise CallFailed(f"{backend.model} gave an empty answer", empty=True)
 
     async def _wait_for_turn(self, name: str) -> None:
         """A rate limit holds up every call to that backend, not only the one that met it."""

@@ -31,11 +31,13 @@ class About(NamedTuple):
 
 
 class CallFailed(Exception):
-    """One call failed for good; others may go on. `reason` is one line without secrets."""
+    """One call failed for good; others may go on. `reason` is one line without secrets; `empty`: there was an answer,
+    with nothing in it, so that another seed may do better."""
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, *, empty: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.empty = empty
 
 
 _THINKING = re.compile(r"\s*<(think|thinking|reasoning)>.*?(?:</\1>|\Z)\s*", re.DOTALL | re.IGNORECASE)
