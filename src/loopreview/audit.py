@@ -1,16 +1,15 @@
 """Auditing a set of transcripts: the faults that no single one shows."""
 
 import contextlib
-import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from loopreview.models.errors import UserError
 from loopreview.progress import Progress, Silent, counted
@@ -22,7 +21,6 @@ from loopreview.rules.strays import Detect
 from loopreview.store import batches, events, transcripts
 from loopreview.workspace import Workspace
 
-PART = "loopreview audit part"
 PART_VERSION = 1
 MAX_LINE = 64_000_000
 """Characters of a line of a part; a longer one is none of ours."""
@@ -33,7 +31,7 @@ class Chosen(NamedTuple):
 
     name: str
     ids: list[str]
-    incomplete: list[str] = []
+    incomplete: tuple[str, ...] = ()
 
 
 def chosen(workspace: Workspace, *, approved: bool = False, batch: int | None = None) -> Chosen:
@@ -48,7 +46,7 @@ def chosen(workspace: Workspace, *, approved: bool = False, batch: int | None = 
     wanted = approved_ids(workspace)
     heads = {head.id: head.complete for head in transcripts.heads(workspace.store, batch=batch) if head.id in wanted}
     name = "approved" if batch is None else f"approved of {name}"
-    return Chosen(name, [id for id in heads if heads[id]], [id for id in heads if not heads[id]])
+    return Chosen(name, [id for id in heads if heads[id]], tuple(id for id in heads if not heads[id]))
 
 
 def approved_ids(workspace: Workspace) -> set[str]:
@@ -100,7 +98,7 @@ def write_shard(
     which = chosen(workspace, approved=approved, batch=batch)
     check_target(to)
     collected = collect(workspace, which.ids[i - 1 :: n], progress)
-    return write_part(collected, to, name=which.name, shard=f"{i}/{n}")
+    return write_part(collected, to, name=which.name, shard=f"{i}/{n}", left_out=which.incomplete)
 
 
 def parse_shard(text: str) -> tuple[int, int]:
@@ -111,38 +109,63 @@ def parse_shard(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def merge(paths: Sequence[Path]) -> Collected:
+class Merged(NamedTuple):
+    """Parts put together. `name`: that of the set, where all are parts of the same; `missing`: shards that were not
+    given, such as 2/3."""
+
+    name: str
+    collected: Collected
+    left_out: tuple[str, ...]
+    missing: tuple[str, ...]
+
+
+def merge(paths: Sequence[Path]) -> Merged:
     """The parts in these files, put together. Raises UserError for a file that is no part, and for a transcript that
     is in two of them."""
-    merged = Collected()
+    headers = [_header(path) for path in paths]
+    collected = Collected()
     for path in paths:
         for one in read_part(path):
             try:
-                merged.add(one)
+                collected.add(one)
             except UserError as error:
                 raise UserError(f"{path}: {error}") from None
-    return merged
+    names = {header.set for header in headers}
+    shards = {header.shard for header in headers if header.shard}
+    of = {shard.partition("/")[2] for shard in shards}
+    whole = [f"{i}/{n}" for n in of for i in range(1, int(n) + 1)] if len(of) == 1 else []
+    return Merged(
+        names.pop() if len(names) == 1 else "merged parts",
+        collected,
+        tuple(dict.fromkeys(id for header in headers for id in header.left_out)),
+        tuple(shard for shard in whole if shard not in shards),
+    )
 
 
 def compare(workspace: Workspace, a: str, b: str, progress: Progress | None = None) -> dict[str, Any]:
     """Two sets side by side. Each is a batch's number, `all`, `approved`, or the file of a part."""
-    sides = [_side(workspace, name, progress) for name in (a, b)]
+    which = [_side(workspace, name) for name in (a, b)]  # both, before any work is done for one
+    sides = [
+        (side.name, collect(workspace, side.ids, progress))
+        if isinstance(side, Chosen)
+        else (str(side), merge([side]).collected)
+        for side in which
+    ]
     found = audit_report.compared(sides[0][1], sides[1][1])
     for key, (name, _) in zip("ab", sides, strict=True):
         found[key] = {"set": name, **found[key]}
     return found
 
 
-def _side(workspace: Workspace, name: str, progress: Progress | None) -> tuple[str, Collected]:
+def _side(workspace: Workspace, name: str) -> Chosen | Path:
     if name in ("all", "approved"):
-        which = chosen(workspace, approved=name == "approved")
-    elif re.fullmatch("[0-9]+", name):
-        which = chosen(workspace, batch=int(name))
-    elif Path(name).exists():
-        return name, merge([Path(name)])
-    else:
+        return chosen(workspace, approved=name == "approved")
+    if re.fullmatch("[0-9]+", name):
+        return chosen(workspace, batch=int(name))
+    if not Path(name).exists():
         raise UserError(f"--compare {name}: is no batch and no file; give a batch's number, all, approved, or a part")
-    return which.name, collect(workspace, which.ids, progress)
+    _header(Path(name))
+    return Path(name)
 
 
 @cache
@@ -151,7 +174,9 @@ def detector() -> Detect:
     try:
         langid = import_module("py3langid.langid")
     except ImportError:
-        raise UserError("the audit tells languages by the package py3langid; install it with `pip install py3langid`") from None
+        raise UserError(
+            "the audit tells languages by the package py3langid; install it with `pip install py3langid`"
+        ) from None
     identifier = langid.LanguageIdentifier.from_model_file(langid.MODEL_FILE, norm_probs=True)
 
     def detect(text: str) -> tuple[str, float]:
@@ -159,6 +184,17 @@ def detector() -> Detect:
         return str(code), float(sure)
 
     return detect
+
+
+class Header(BaseModel):
+    """The first line of a part. `shard`: i/n."""
+
+    file: Literal["loopreview audit part"] = "loopreview audit part"
+    version: int = PART_VERSION
+    set: str
+    shard: str | None = Field(default=None, pattern="^[0-9]{1,6}/[0-9]{1,6}$")
+    transcripts: int = Field(ge=0)
+    left_out: tuple[str, ...] = ()
 
 
 _DIGEST = TypeAdapter(Digest)
@@ -175,18 +211,20 @@ def check_target(path: Path) -> None:
             raise UserError(f"{path}: exists and is no audit part; choose another name") from None
 
 
-def write_part(collected: Collected, path: Path, *, name: str, shard: str | None = None) -> dict[str, Any]:
+def write_part(
+    collected: Collected, path: Path, *, name: str, shard: str | None = None, left_out: Sequence[str] = ()
+) -> dict[str, Any]:
     """Write the digests to a file, JSON Lines after one line that says what it is; in whole or not at all.
 
     It holds the replies' words: whoever has the file can read what was said.
     """
     check_target(path)
-    header = {"file": PART, "version": PART_VERSION, "set": name, "shard": shard, "transcripts": len(collected)}
+    header = Header(set=name, shard=shard, transcripts=len(collected), left_out=tuple(left_out))
     unfinished = path.with_name(path.name + ".unfinished")
     replies = 0
     try:
         with unfinished.open("wb") as file:
-            file.write(json.dumps(header).encode() + b"\n")
+            file.write(header.model_dump_json().encode() + b"\n")
             for one in collected.whole():
                 replies += len(one.lengths)
                 file.write(_DIGEST.dump_json(one) + b"\n")
@@ -195,12 +233,12 @@ def write_part(collected: Collected, path: Path, *, name: str, shard: str | None
         with contextlib.suppress(OSError):
             unfinished.unlink()
         raise UserError(f"{path}: cannot be written ({error.strerror})", exit_code=3) from None
-    return {"part": str(path.absolute()), **header, "replies": replies}
+    return {"part": str(path.absolute()), **header.model_dump(mode="json", exclude={"file"}), "replies": replies}
 
 
 def read_part(path: Path) -> Iterator[Digest]:
     """The digests in a file that `write_part` wrote. Raises UserError for any other file, with its line."""
-    expected = _header(path)["transcripts"]
+    expected = _header(path).transcripts
     read = 0
     for number, line in _lines(path):
         if number == 1:
@@ -210,9 +248,11 @@ def read_part(path: Path) -> Iterator[Digest]:
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
-            raise UserError(f"{path} line {number}: no digest of a transcript ({where}: {first['msg']}); write the part anew") from None
-        replies = len(one.lengths)
-        if len(one.signature) not in (0, SIGNATURE_BYTES) or {len(one.headers), len(one.items), len(one.languages)} != {replies}:
+            raise UserError(
+                f"{path} line {number}: no digest of a transcript ({where}: {first['msg']}); write the part anew"
+            ) from None
+        per_reply = {len(one.lengths), len(one.headers), len(one.items), len(one.languages)}
+        if len(one.signature) not in (0, SIGNATURE_BYTES) or len(per_reply) != 1:
             raise UserError(f"{path} line {number}: the digest of {one.id} is damaged; write the part anew")
         read += 1
         yield one
@@ -220,14 +260,13 @@ def read_part(path: Path) -> Iterator[Digest]:
         raise UserError(f"{path}: holds {read} of {expected} transcripts, it was cut off; write the part anew")
 
 
-def _header(path: Path) -> dict[str, Any]:
+def _header(path: Path) -> Header:
     for _, line in _lines(path):
-        with contextlib.suppress(ValueError):
-            header = json.loads(line)
-            if isinstance(header, dict) and header.get("file") == PART and isinstance(header.get("transcripts"), int):
-                if header.get("version") != PART_VERSION:
-                    raise UserError(f"{path}: is a part of another version of loopreview; write it anew with this one")
-                return header
+        with contextlib.suppress(ValidationError):
+            header = Header.model_validate_json(line)
+            if header.version != PART_VERSION:
+                raise UserError(f"{path}: is a part of another version of loopreview; write it anew with this one")
+            return header
         break
     raise UserError(f"{path}: is no audit part; write one with `loopreview audit --shard 1/2 --to FILE`")
 

@@ -8,6 +8,9 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from pydantic import ConfigDict
 
 from loopreview.models.errors import UserError
 from loopreview.models.transcript import Message, Transcript, exchanges_of
@@ -52,6 +55,10 @@ class Slip:
 @dataclass(frozen=True, slots=True)
 class Digest:
     """One transcript. `lengths`, `headers`, `items` and `languages` have an entry for each reply."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(
+        extra="forbid", ser_json_bytes="base64", val_json_bytes="base64"
+    )
 
     id: str
     batch: int

@@ -16,8 +16,6 @@ PRAISE = 2.0
 """Late praise is flagged above this many times the early."""
 ENDINGS = 0.9
 """Positive endings are flagged above this share."""
-PHRASES = 0.5
-"""The gate says no to a phrase in more than this share of the replies."""
 EXAMPLES = 3
 MOST_FINDS = 50
 
@@ -59,10 +57,10 @@ def _gate(total: int, critical: list[str]) -> dict[str, Any]:
     if not total:
         return {"passed": None, "why": "there is no reply to audit"}
     if not critical:
-        return {"passed": True, "why": f"no phrase is in more than {PHRASES:.0%} of the replies"}
+        return {"passed": True, "why": "no phrase is in more than half of the replies"}
     more = f" and {len(critical) - 1} more" if len(critical) > 1 else ""
     verb = "are" if len(critical) > 1 else "is"
-    return {"passed": False, "why": f"{critical[0]!r}{more} {verb} in more than {PHRASES:.0%} of the replies"}
+    return {"passed": False, "why": f"{critical[0]!r}{more} {verb} in more than half of the replies"}
 
 
 def _share(part: int, total: int) -> float | None:
@@ -111,10 +109,7 @@ def _phrases(collected: Collected, counts: Counts) -> list[dict[str, Any]]:
 
 def _length_ratio(digests: list[Digest]) -> dict[str, Any]:
     ratios = [
-        (reply / user, one.id, number)
-        for one in digests
-        for number, (user, reply) in enumerate(one.lengths, 1)
-        if user
+        (reply / user, one.id, number) for one in digests for number, (user, reply) in enumerate(one.lengths, 1) if user
     ]
     values = [ratio for ratio, _, _ in ratios]
     longest = sorted(ratios, key=lambda found: -found[0])[:EXAMPLES]
@@ -134,13 +129,18 @@ def _structure(digests: list[Digest], total: int) -> dict[str, Any]:
     headers = structure.sameness(n for one in digests for n in one.headers)
     items = structure.sameness(n for one in digests for n in one.items)
     texts = Counter(header for one in digests for header in one.header_texts)
-    again = sorted(((n, text) for text, n in texts.items() if n > structure.SAME_ABOVE), key=lambda row: (-row[0], row[1]))
+    often = [(n, text) for text, n in texts.items() if n > structure.SAME_ABOVE]
+    often.sort(key=lambda row: (-row[0], row[1]))
     return {
-        "headers": headers._asdict(),
-        "lists": items._asdict(),
-        "same_headers": [{"header": text, "replies": n, "share": n / total} for n, text in again[:20]],
+        "headers": _same(headers),
+        "lists": _same(items),
+        "same_headers": [{"header": text, "replies": n, "share": n / total} for n, text in often[:20]],
         "flag": headers.rigid or items.rigid,
     }
+
+
+def _same(found: structure.Sameness) -> dict[str, Any]:
+    return {"count": found.most_have, "replies": found.replies, "share": found.share, "rigid": found.rigid}
 
 
 def _praise(digests: list[Digest]) -> dict[str, Any]:
@@ -190,7 +190,14 @@ def _strays(digests: list[Digest], total: int) -> dict[str, Any]:
         "share": _share(replies, total),
         "like_the_user": sum(n for _, begun, n in away if begun.user == begun.language),
         "examples": [
-            {"transcript": one.id, "exchange": b.exchange, "language": b.language, "user": b.user, "replies": n, "text": b.text}
+            {
+                "transcript": one.id,
+                "exchange": b.exchange,
+                "language": b.language,
+                "user": b.user,
+                "replies": n,
+                "text": b.text,
+            }
             for one, b, n in sorted(away, key=lambda found: found[1].user == found[1].language)[:10]
         ],
         "slips": len(slips),

@@ -54,7 +54,8 @@ def resemblance(one: bytes, other: bytes) -> float:
     """The estimated Jaccard index of two transcripts, from their signatures; 0 where either is empty."""
     if not one or not other:
         return 0.0
-    return sum(map(eq, memoryview(one).cast("H"), memoryview(other).cast("H"))) / SLOTS
+    same: int = sum(map(eq, memoryview(one).cast("H"), memoryview(other).cast("H")))
+    return same / SLOTS
 
 
 class Group(NamedTuple):

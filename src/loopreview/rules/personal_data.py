@@ -22,8 +22,10 @@ class Found(NamedTuple):
 
 def find(text: str) -> list[Found]:
     """What looks like personal data in `text`, in its order. Overlapping finds count once: the more certain kind."""
-    plain = text if text.isascii() else text.translate(_PLAIN)
     found: list[Found] = []
+    if not _SIGN.search(text):
+        return found
+    plain = text if text.isascii() else text.translate(_PLAIN)
     if "@" in plain:
         found += _emails(plain)
     if _DIGIT.search(plain):
@@ -46,6 +48,7 @@ def masked(text: str, found: Found) -> str:
     return f"…{re.sub(r'[^0-9A-Za-z]', '', value)[-2:]}"
 
 
+_SIGN = re.compile("[@＠]|[0-9０-９][^a-zA-Z0-9]{0,3}[0-9０-９]|::")
 _DIGIT = re.compile("[0-9]")
 # Full-width digits and signs, the many dashes and spaces: one character for one, so that places stay.
 _PLAIN = {
@@ -62,9 +65,12 @@ _PLAIN = {
 
 # Every repetition is bounded and begins where a run begins: the time grows with the text's length alone.
 _EMAIL = re.compile(
-    r"(?<![\w.%+-])[A-Za-z0-9_%+-][A-Za-z0-9._%+-]{0,63}@((?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24})(?![\w-])", re.ASCII
+    r"(?<![\w.%+-])[A-Za-z0-9_%+-][A-Za-z0-9._%+-]{0,63}@((?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24})(?![\w-])",
+    re.ASCII,
 )
-_NOBODYS_DOMAIN = re.compile(r"(?:^|\.)(?:example\.(?:com|org|net|edu)|(?:example|test|invalid|localhost))$", re.IGNORECASE)
+_NOBODYS_DOMAIN = re.compile(
+    r"(?:^|\.)(?:example\.(?:com|org|net|edu)|(?:example|test|invalid|localhost))$", re.IGNORECASE
+)
 
 
 def _emails(text: str) -> Iterator[Found]:
@@ -114,6 +120,7 @@ _ISSUERS = re.compile(
     r"4(?:\d{12}|\d{15}|\d{18})|5[1-5]\d{14}|2(?:22[1-9]|2[3-9]\d|[3-6]\d\d|7[01]\d|720)\d{12}|3[47]\d{13}"
     r"|3(?:0[0-5]|[689]\d)\d{11}|35(?:2[89]|[3-8]\d)\d{12}|6(?:011|5\d\d|4[4-9]\d)\d{12}|62\d{14,17}|(?:50|5[6-9]|6\d)\d{10,17}"
 )
+_GAP = re.compile("[ -]")
 _CARD_2 = re.compile(r"(?<![0-9A-Za-z.])2[2-7](?:[ -]?[0-9]){14}(?![0-9A-Za-z])(?!\.[0-9])")
 # Numbers that payment providers publish for tests.
 _TEST_CARDS = {
@@ -126,10 +133,15 @@ _TEST_CARDS = {
 
 def _cards(text: str) -> Iterator[tuple[int, int, bool]]:
     for pattern in (_CARD, _CARD_2):
-        for match in pattern.finditer(text):
-            digits = re.sub("[ -]", "", match[0])
-            if _ISSUERS.fullmatch(digits) and is_luhn(digits):
-                yield match.start(), match.end(), digits in _TEST_CARDS
+        at = 0
+        while match := pattern.search(text, at):
+            at = match.start() + 1
+            for end in [match.end(), *(gap.start() + match.start() for gap in reversed([*_GAP.finditer(match[0])]))]:
+                digits = re.sub("[ -]", "", text[match.start() : end])
+                if _ISSUERS.fullmatch(digits) and is_luhn(digits):
+                    yield match.start(), end, digits in _TEST_CARDS
+                    at = end
+                    break
 
 
 def is_luhn(digits: str) -> bool:
@@ -149,10 +161,11 @@ def _ssns(text: str) -> Iterator[tuple[int, int, bool]]:
 
 _PHONE = re.compile(
     r"(?<![\w+.-])(?<![0-9][ /])(?:"
-    r"(?:\+|00)[1-9](?:[ ./-]{0,2}\(?[0-9]\)?){6,14}"  # international
+    # international
+    r"(?:\+|00)[1-9][0-9]{0,14}(?:[ ./-]{0,2}\([0-9]{1,5}\)(?:[0-9]{2,9})?)?(?:[ ./-]{1,2}[0-9]{2,9}){0,6}"
     r"|(?:1[ .-])?(?:\([2-9][0-9]{2}\) ?|[2-9][0-9]{2}[ .-])[0-9]{3}[ .-][0-9]{4}"  # North America
     r"|0[1-9](?:\.[0-9]{2}){4}"  # France
-    r"|\(?0[1-9][0-9]{0,4}\)?(?:[ /-]{1,3}[0-9]{2,8}){1,5}"  # others, with the 0 of a long-distance call
+    r"|(?:0[1-9][0-9]{0,4}|\(0[1-9][0-9]{0,4}\))(?:[ /-]{1,3}[0-9]{2,8}){1,5}"  # others, with a leading 0
     r")(?![\w:-])(?!\.[0-9])",
     re.ASCII,
 )
@@ -169,7 +182,8 @@ def _phones(text: str) -> Iterator[tuple[int, int, bool]]:
 
 
 _IP = re.compile(
-    r"(?<![\w.:])(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?!\.?[0-9])|[0-9A-Fa-f:]{2,39}(?:::?[0-9A-Fa-f]{1,4}))(?![\w:])", re.ASCII
+    r"(?<![\w.])[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![\w]|\.[0-9])|(?<![\w.:])[0-9A-Fa-f:]{2,39}::?[0-9A-Fa-f]{1,4}(?![\w:])",
+    re.ASCII,
 )
 _NO_ADDRESS = re.compile(r"(?:\b(?:v|ver|vers|version|release|build|section|chapter|§)\.? ?)$", re.IGNORECASE)
 

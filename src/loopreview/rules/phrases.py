@@ -17,6 +17,7 @@ SAME_SHARE = 0.9
 PASSAGE_WORDS = 40
 """Words of a passage that are shown."""
 
+Words = tuple[str, ...]
 Level = Literal["critical", "high", "watch"]
 
 # Vowel signs and tone marks are no letters to `re`; the blocks of Indic and South East Asian scripts are taken whole.
@@ -25,8 +26,8 @@ _MARKS = (
     "\u0e00-\u109f\u1780-\u17ff"
 )
 _WORD = re.compile(rf"[{CJK}]|(?:(?![{CJK}])(?:[^\W_]|[{_MARKS}]))+(?:'(?:(?![{CJK}])(?:[^\W_]|[{_MARKS}]))+)*")
+_TYPOGRAPHY = re.compile("[\u2010-\u203e\u2190-\u21ff\u2600-\u2775\u2794-\u27bf\U0001f300-\U0001faff\ufe0f\u200d]+")
 _ASCII_WORD = re.compile(r"[a-z0-9]+(?:'[a-z0-9]+)*")
-_APOSTROPHES = str.maketrans("’ʼ＇", "'''")
 
 
 def words_of(text: str) -> list[str]:
@@ -36,8 +37,10 @@ def words_of(text: str) -> list[str]:
     """
     if text.isascii():
         return _ASCII_WORD.findall(text.lower())
-    folded = unicodedata.normalize("NFKC", text.translate(_APOSTROPHES)).casefold()
-    return _WORD.findall(folded)
+    folded = unicodedata.normalize("NFKC", text.replace("’", "'").replace("ʼ", "'")).casefold()
+    # Most texts have no more than dashes and quotation marks beyond ASCII: then the quicker pattern finds the same.
+    plain = _TYPOGRAPHY.sub(" ", folded)
+    return _ASCII_WORD.findall(plain) if plain.isascii() else _WORD.findall(folded)
 
 
 def level(replies: int, total: int) -> Level | None:
@@ -60,7 +63,7 @@ class Phrase(NamedTuple):
     passage: str = ""
 
 
-def common_phrases(replies: Callable[[], Iterable[list[str]]], total: int) -> dict[tuple[str, ...], int]:
+def common_phrases(replies: Callable[[], Iterable[list[str]]], total: int) -> dict[Words, int]:
     """Every phrase of 3 to 6 words in at least a tenth of `total` replies (and in two), with its number of replies.
 
     `replies` gives the folded words of each reply, the same ones each time: they are read twice. Exact, since a
@@ -75,7 +78,7 @@ def common_phrases(replies: Callable[[], Iterable[list[str]]], total: int) -> di
     kept = [word for word, n in counts.items() if level(n, total)]
     codes = {word: chr(place) for place, word in enumerate(kept, 1)}  # a stretch of words is a string of codes
     coded = [run for words in replies() if (run := _runs("".join(map(codes.get, words, repeat(_GAP)))))]
-    found: dict[tuple[str, ...], int] = {}
+    found: dict[Words, int] = {}
     for length in range(2, LONGEST + 1):
         grams: Counter[str] = Counter()
         for reply in coded:
@@ -109,38 +112,37 @@ def _longer(reply: list[str], length: int, common: Collection[str]) -> list[str]
     return found
 
 
-def listed(counts: Mapping[tuple[str, ...], int], total: int) -> list[Phrase]:
+def listed(counts: Mapping[Words, int], total: int) -> list[Phrase]:
     """The phrases worth reading, most frequent first.
 
     Left out is a phrase inside a longer one of the same level that has at least `SAME_SHARE` of its replies, so that
     one formula takes one row; a part that is clearly more frequent, or of a graver level, keeps its own. The windows of
     a formula of more than six words make one row too, with the whole of it as `passage`.
     """
-    levels = {words: found for words, n in counts.items() if (found := level(n, total))}
+    levels = {words: grade for words, n in counts.items() if (grade := level(n, total))}
     passages = _passages(counts, levels)
-    covered: dict[tuple[tuple[str, ...], Level], int] = {}
+    covered: dict[tuple[Words, Level], int] = {}
     found: list[Phrase] = []
     for words in sorted(levels, key=lambda words: (-len(words), -counts[words], words)):
-        hidden = covered.get((words, levels[words]), 0) >= SAME_SHARE * counts[words] or passages.get(words) == ""
-        if not hidden:
-            passage = passages.get(words, "")
-            found.append(Phrase(" ".join(words), counts[words], counts[words] / total, levels[words], passage))
+        grade, n = levels[words], counts[words]
+        if covered.get((words, grade), 0) < SAME_SHARE * n and passages.get(words) != "":
+            found.append(Phrase(" ".join(words), n, n / total, grade, passages.get(words, "")))
         for length in range(SHORTEST, len(words)):
             for i in range(len(words) - length + 1):
-                part = (words[i : i + length], levels[words])
-                covered[part] = max(covered.get(part, 0), counts[words])
+                part = (words[i : i + length], grade)
+                covered[part] = max(covered.get(part, 0), n)
     return sorted(found, key=lambda phrase: (-phrase.replies, -len(phrase.phrase.split()), phrase.phrase))
 
 
-def _passages(counts: Mapping[tuple[str, ...], int], levels: Mapping[tuple[str, ...], Level]) -> dict[tuple[str, ...], str]:
+def _passages(counts: Mapping[Words, int], levels: Mapping[Words, Level]) -> dict[Words, str]:
     """For the longest windows that follow one another with about the same count: the first one's whole passage, and
     an empty text for the others."""
     windows = sorted(words for words in levels if len(words) == LONGEST)
-    by_start: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
+    by_start: dict[Words, list[Words]] = {}
     for words in windows:
         by_start.setdefault(words[:-1], []).append(words)
-    following: dict[tuple[str, ...], tuple[str, ...]] = {}
-    taken: set[tuple[str, ...]] = set()
+    following: dict[Words, Words] = {}
+    taken: set[Words] = set()
     for words in windows:
         alike = [
             after
@@ -151,7 +153,7 @@ def _passages(counts: Mapping[tuple[str, ...], int], levels: Mapping[tuple[str, 
         if len(alike) == 1 and alike[0] not in taken:
             following[words] = alike[0]
             taken.add(alike[0])
-    made: dict[tuple[str, ...], str] = {}
+    made: dict[Words, str] = {}
     for first in following:
         if first in taken:
             continue

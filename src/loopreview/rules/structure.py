@@ -23,7 +23,7 @@ class Built(NamedTuple):
 
 
 def built(reply: str) -> Built:
-    headers = ()
+    headers: tuple[str, ...] = ()
     if "#" in reply or "**" in reply or "__" in reply:
         headers = tuple(_plain(marked or bold) for marked, bold in _HEADER.findall(reply))
     return Built(headers, len(_ITEM.findall(reply)))
@@ -36,7 +36,7 @@ def _plain(header: str) -> str:
 class Sameness(NamedTuple):
     """Over the replies of a set."""
 
-    count: int
+    most_have: int
     """The number that most replies have; the lower of two that are as frequent."""
     replies: int
     """Replies that have it."""
@@ -51,5 +51,6 @@ def sameness(counts: Iterable[int]) -> Sameness:
     total = found.total()
     if not total:
         return Sameness(0, 0, 0.0, False)
-    count = min(found, key=lambda n: (-found[n], n))
-    return Sameness(count, found[count], found[count] / total, total > 1 and found[count] == total and count > SAME_ABOVE)
+    usual = min(found, key=lambda n: (-found[n], n))
+    rigid = total > 1 and found[usual] == total and usual > SAME_ABOVE
+    return Sameness(usual, found[usual], found[usual] / total, rigid)
