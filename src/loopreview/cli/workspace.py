@@ -86,11 +86,10 @@ def completion(shell: str) -> None:
     """Print the completion script for your shell: `eval "$(loopreview completion bash)"`."""
     from click.shell_completion import get_completion_class
 
-    from loopreview.cli.main import cli
-
     found = get_completion_class(shell)
     assert found is not None
-    click.echo(found(cli, {}, "loopreview", "_LOOPREVIEW_COMPLETE").source())
+    program = click.get_current_context().find_root().command
+    click.echo(found(program, {}, "loopreview", "_LOOPREVIEW_COMPLETE").source())
 
 
 COMMANDS = (init, paths, config, completion)
