@@ -5,7 +5,7 @@ import sys
 import click
 
 from loopreview import __version__
-from loopreview.cli import assess, audit, demo, generate, ingest, report, review, rubric, show, workspace
+from loopreview.cli import assess, audit, data, demo, generate, ingest, report, review, rubric, show, workspace
 from loopreview.cli.call import Call, shared_options
 from loopreview.models.errors import UserError
 
@@ -26,7 +26,7 @@ def cli(call: Call) -> None:
         open_terminal(call.root)
 
 
-for _module in (workspace, demo, generate, ingest, assess, show, review, report, rubric, audit):
+for _module in (workspace, demo, generate, ingest, assess, show, review, report, rubric, audit, data):
     for _command in _module.COMMANDS:
         cli.add_command(_command)
 

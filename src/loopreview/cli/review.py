@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from loopreview.cli.call import Call, say, shared_options
+from loopreview.cli.call import Call, money, say, shared_options
 from loopreview.models.errors import UserError
 
 _reviewer = click.option("--reviewer", metavar="NAME", help="Who reviews (default: the settings, then the login name).")
@@ -141,6 +141,27 @@ def mark(
     _exchange(call, transcript, exchange)
     data = {"exchange": exchange, **({"better": better} if better else {})}
     _act(call, reviewer, "mark", transcript, note=note, data=data)
+
+
+@review.command()
+@click.argument("transcript")
+@click.argument("exchange", type=int)
+@click.option("--dry-run", is_flag=True, help="Only say what it costs.")
+@shared_options
+def redraw(call: Call, transcript: str, exchange: int, dry_run: bool) -> None:
+    """Ask the assistant for another reply to an exchange. `review mark --better` keeps it."""
+    import random
+
+    from loopreview.loop.redraw import redraw as draw
+    from loopreview.store.transcripts import resolve
+
+    with call.open() as workspace:
+        id = resolve(workspace.store, transcript)
+        document = draw(workspace, id, exchange, dry_run=dry_run, fresh=random.Random())
+    cost = f"1 call, {money(document['cost_usd'])}"
+    call.emit(document, lambda: [cost] if dry_run else [document["text"]])
+    if not dry_run:
+        say(cost)
 
 
 @review.command()

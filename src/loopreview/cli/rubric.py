@@ -188,7 +188,7 @@ def _tested(row: Mapping[str, Any]) -> list[str]:
             judge["kept_right"],
             judge["kept_wrong"],
             None if judge["p"] is None else f"{judge['p']:.3f}",
-            "not measured" if judge["retest"] is None else f"{judge['retest']['same']} of {judge['retest']['n']}",
+            _steady(judge),
         )
         for judge in row["judges"]
     ]
@@ -200,6 +200,12 @@ def _tested(row: Mapping[str, Any]) -> list[str]:
     if row["unlike"]:
         lines.append(f"  {row['unlike']} pairs were asked in different groups of criteria")
     return lines
+
+
+def _steady(judge: Mapping[str, Any]) -> str:
+    if judge["retest"] is not None:
+        return f"{judge['retest']['same']} of {judge['retest']['n']}"
+    return "" if judge["backend"] == "merged" else "not measured"
 
 
 def _count(examples: int) -> str:

@@ -1,8 +1,10 @@
 """Rows of preference data: pairs of a better and a worse reply (DPO), and replies with a verdict (KTO).
 
-trl          {"prompt": […], "chosen": [reply], "rejected": [reply]} · {"prompt": […], "completion": [reply], "label": true}
-openai       {"input": {"messages": […]}, "preferred_output": [reply], "non_preferred_output": [reply]}
-sharegpt     {"conversations": […], "chosen": turn, "rejected": turn} · {"conversations": […, turn], "label": true}
+trl        {"prompt": […], "chosen": [reply], "rejected": [reply]}
+           {"prompt": […], "completion": [reply], "label": true}
+openai     {"input": {"messages": […]}, "preferred_output": [reply], "non_preferred_output": [reply]}
+sharegpt   {"conversations": […], "chosen": turn, "rejected": turn}
+           {"conversations": […, turn], "label": true}
 """
 
 from collections.abc import Mapping

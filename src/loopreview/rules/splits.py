@@ -81,9 +81,7 @@ def placed(groups: Mapping[str, str]) -> dict[str, Split]:
     return {id: splits[name] for id, name in groups.items()}
 
 
-def leaks(
-    splits: Mapping[str, str], personas: Mapping[str, str | None], near: Sequence[Collection[str]]
-) -> list[str]:
+def leaks(splits: Mapping[str, str], personas: Mapping[str, str | None], near: Sequence[Collection[str]]) -> list[str]:
     """What would let a model be tested on what it was trained on: a persona, or near duplicates, in two splits; and
     an empty split. One line each; empty where all is well."""
     found = [f"{split} is empty" for split in SPLITS if split not in splits.values()]

@@ -1,0 +1,1 @@
+"""Dataset: approved transcripts become training data."""
