@@ -278,12 +278,12 @@ async def ask_judge(
     criteria: Sequence[Criterion],
     *,
     needed: Sequence[str] | None = None,
-    again: int = 0,
+    repeat: int = 0,
 ) -> tuple[dict[str, dict[str, Any]], str]:
     """The usable answers by criterion, after at most two repairs, and why the others are missing.
 
-    `needed`: the criteria for whose answers it is asked again; all by default. `again`: another number is another seed,
-    for asking the very same thing twice.
+    `needed`: the criteria for whose answers it is asked again; all by default. `repeat`: another number is another
+    seed, for asking the very same thing twice.
     """
     needed = [criterion.id for criterion in criteria] if needed is None else needed
     exchanges = transcript.exchanges
@@ -293,7 +293,7 @@ async def ask_judge(
     reason = ""
     asked = list(messages)
     for attempt in range(1 + REPAIRS):
-        salt = [again] if again else []
+        salt = [repeat] if repeat else []
         seed = int(content_hash(transcript.hash, attempt, *salt), 16) % 2**31
         try:
             reply = await client.complete(

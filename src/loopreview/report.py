@@ -1,5 +1,6 @@
 """Reports: how one transcript and the whole workspace stand, and how far judges and people agree."""
 
+from collections import Counter
 from typing import Any
 
 from loopreview import standing
@@ -9,8 +10,10 @@ from loopreview.rules import agreement as rules
 from loopreview.rules.diagnosis import diagnose
 from loopreview.rules.gate import BatchCount, gate
 from loopreview.rules.lint import lint_verdict
+from loopreview.rules.repeats import repeat_rows
 from loopreview.rules.review import fold
 from loopreview.rules.statistics import wilson
+from loopreview.rules.tally import fork, tallies
 from loopreview.store import batches, calls, events, transcripts
 from loopreview.store import standing as kept
 from loopreview.workspace import Workspace
@@ -126,14 +129,22 @@ def status(workspace: Workspace) -> dict[str, Any]:
         transcript_flags["false_negative"] += tally.transcript_false_negative
     version = workspace.generation_version
     own = [count.id for count in counts if count.origin == "generated" and count.generation_version == version]
-    compared = kept.by_rule(store, context, own or [count.id for count in counts])
+    scope = own or [count.id for count in counts]
+    compared, letters = kept.outcomes(store, context, scope)
+    alone = {rule: found for rule, found in compared.items() if not rule.startswith("-")}
+    without = {rule[1:]: found for rule, found in compared.items() if rule.startswith("-")}
+    criteria = tallies(workspace.rubric, letters)
     ceiling = _ceiling(workspace)
     return {
         "batches": rows,
         "gate": gate(counts, generation_version=version, settings=workspace.settings).model_dump(mode="json"),
-        "rules": {rule: passed / n if n else None for rule, (passed, n) in compared.items()},
-        "rule_counts": {rule: {"passed": passed, "n": n} for rule, (passed, n) in compared.items()},
+        "rules": {rule: passed / n if n else None for rule, (passed, n) in alone.items()},
+        "rule_counts": {rule: {"passed": passed, "n": n} for rule, (passed, n) in alone.items()},
+        "without": {judge: {"passed": passed, "n": n} for judge, (passed, n) in without.items()},
         "panel_ceiling": ceiling,
+        "criteria": [tally.model_dump(mode="json") for tally in criteria],
+        "fork": fork(criteria, _blames(workspace)).model_dump(mode="json"),
+        "budget_usd": workspace.settings.budget_usd,
         "flags": flags,
         "transcript_flags": transcript_flags,
         "cost_usd": dollars(calls.cost(store)),
@@ -141,6 +152,12 @@ def status(workspace: Workspace) -> dict[str, Any]:
         "rubric": workspace.rubric.name,
         "rubric_version": workspace.rubric_version,
     }
+
+
+def _blames(workspace: Workspace) -> dict[str, int]:
+    """Who reviewers put faults down to, and how often."""
+    found = fold(events.blames(workspace.store)).transcripts.values()
+    return dict(Counter(str(event.data.get("blame")) for review in found for event in review.blames))
 
 
 def agreement(workspace: Workspace, *, with_intervals: bool = True) -> dict[str, Any]:
@@ -152,10 +169,15 @@ def agreement(workspace: Workspace, *, with_intervals: bool = True) -> dict[str,
     )
     weak = rules.weak_criteria(judge_rows)
     human_rows = rules.human_rows(workspace.rubric, judged)
-    diagnoses = diagnose(workspace.rubric, judge_rows, human_rows, labels_needed=workspace.settings.labels_needed)
+    repeated = repeat_rows(workspace.rubric, [item.review for item in judged])
+    # Where two people rated the same, that says more of the question than one person twice.
+    diagnoses = diagnose(
+        workspace.rubric, judge_rows, [*repeated, *human_rows], labels_needed=workspace.settings.labels_needed
+    )
     return {
         "judges": [row.model_dump(mode="json") for row in judge_rows],
         "humans": [row.model_dump(mode="json") for row in human_rows],
+        "repeats": [row.model_dump(mode="json") for row in repeated],
         "criteria": [diagnosis.model_dump(mode="json") for diagnosis in diagnoses],
         "corrected_pass_rate": corrected.model_dump(mode="json"),
         "weak": sorted(weak),

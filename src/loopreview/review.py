@@ -1,11 +1,12 @@
 """Review: what a person says about transcripts, one event at a time, and what they should read next."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
 from loopreview import standing
 from loopreview.models.errors import UserError
 from loopreview.models.review import Event, EventKind
+from loopreview.rules import repeats
 from loopreview.rules import review as rules
 from loopreview.rules.queue import Waiting, criteria_order, drawn_full, transcript_order
 from loopreview.store import batches, events, transcripts
@@ -169,9 +170,10 @@ def log(workspace: Workspace, *, reviewer: str | None = None) -> list[dict[str, 
     ]
 
 
-def queue(workspace: Workspace, *, batch: int | None = None) -> list[tuple[str, str]]:
-    """(transcript, why it is shown) for all undecided, complete transcripts, those with the most doubt first."""
-    context = standing.refresh(workspace)
+def queue(workspace: Workspace, *, batch: int | None = None, reviewer: str | None = None) -> list[tuple[str, str]]:
+    """(transcript, why it is shown) for all undecided, complete transcripts, those with the most doubt first; for a
+    `reviewer`, with hidden repeats among them where the settings want them."""
+    context = standing.refresh(workspace, batch=batch)
     heads = transcripts.heads(workspace.store, batch=batch)
     complete = {head.id for head in heads if head.complete}
     full = full_ids(workspace, {head.batch for head in heads})
@@ -180,9 +182,17 @@ def queue(workspace: Workspace, *, batch: int | None = None) -> list[tuple[str, 
         for assessment in kept.assessments(workspace.store, context, batch=batch)
         if assessment.transcript in complete
     ]
-    return transcript_order(
-        workspace.rubric, waiting, seed=workspace.root.name, sample_share=workspace.settings.sample_share
-    )
+    return in_order(workspace, waiting, reviewer=reviewer)
+
+
+def in_order(workspace: Workspace, waiting: Sequence[Waiting], *, reviewer: str | None = None) -> list[tuple[str, str]]:
+    """The order in which these are shown, with hidden repeats for `reviewer`."""
+    settings, seed = workspace.settings, workspace.root.name
+    order = transcript_order(workspace.rubric, waiting, seed=seed, sample_share=settings.sample_share)
+    if reviewer is None or not settings.repeat_share:
+        return order
+    again = repeats.candidates(events.decisions(workspace.store, reviewer), reviewer)
+    return repeats.mixed(order, again, seed=f"{seed}/{reviewer}", share=settings.repeat_share)
 
 
 def full_ids(workspace: Workspace, of_batches: Iterable[int]) -> set[str]:

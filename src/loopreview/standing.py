@@ -6,9 +6,11 @@ from loopreview.models.transcript import Transcript, exchanges_of
 from loopreview.models.verdict import Answer, Assessment, PanelMember, Verdict
 from loopreview.rules.checks import CheckResult, measure, run_check
 from loopreview.rules.merge import assign, merge_answers
+from loopreview.rules.repeats import as_new
 from loopreview.rules.review import Flags, TranscriptReview, flags, fold
 from loopreview.rules.score import assess_transcript, score_answers
 from loopreview.rules.stale import imported_key, shown_examples, verdict_key
+from loopreview.rules.tally import letters
 from loopreview.store import events, standing, transcripts, verdicts
 from loopreview.workspace import Workspace
 
@@ -78,9 +80,11 @@ class Standing:
         self.assessment: Assessment
         self.fold(workspace)
 
-    def fold(self, workspace: Workspace) -> None:
-        """Read the reviewers' events anew and score again; what judges and code said stays as it was read."""
-        folded = fold(events.of(workspace.store, self.transcript.id))
+    def fold(self, workspace: Workspace, *, repeat_of: str | None = None) -> None:
+        """Read the reviewers' events anew and score again; what judges and code said stays as it was read.
+        `repeat_of`: the reviewer to whom this is a hidden repeat, and who is to see nothing of what they said."""
+        said = events.of(workspace.store, self.transcript.id)
+        folded = fold(said if repeat_of is None else as_new(said, repeat_of))
         self.review = folded.transcripts.get(self.transcript.id, TranscriptReview())
         self.assessment = assess_transcript(
             workspace.rubric,
@@ -122,29 +126,34 @@ def context(workspace: Workspace) -> str:
 
 
 def rules_compared(workspace: Workspace, found: Standing) -> dict[str, bool | None]:
-    """Judged pass under each merging rule: strictest, majority, each backend alone."""
+    """Judged pass under each merging rule: strictest, majority, each backend alone; and under `-NAME`, by the rule in
+    force, what the panel would say without that backend."""
     if not found.transcript.complete:
         return {}
-    rubric = workspace.rubric
+    rubric, backends = workspace.rubric, found.panel.backends
     passes: dict[str, bool | None] = {}
-    for rule in ("strictest", "majority", *found.panel.backends):
+    kinds = [(rule, rule, backends) for rule in ("strictest", "majority", *backends)]
+    if len(backends) > 1 and workspace.settings.merge in ("strictest", "majority"):
+        kinds += [(f"-{name}", workspace.settings.merge, [b for b in backends if b != name]) for name in backends]
+    for named, rule, panel in kinds:
         merged: dict[str, Answer | None] = {}
         for criterion in rubric.criteria:
             answers = found.assessment.answers.get(criterion.id, {})
             if "check" in answers:
                 merged[criterion.id] = answers["check"]
             else:
-                assigned = assign(criterion, found.raw.get(criterion.id, {}), len(found.exchanges))
-                merged[criterion.id] = merge_answers(rule, assigned, found.panel.backends)
-        passes[rule] = score_answers(rubric, merged).passed
+                raw = {b: answer for b, answer in found.raw.get(criterion.id, {}).items() if b in panel}
+                assigned = assign(criterion, raw, len(found.exchanges))
+                merged[criterion.id] = merge_answers(rule, assigned, panel)
+        passes[named] = score_answers(rubric, merged).passed
     return passes
 
 
-def refresh(workspace: Workspace, *, limit: int | None = None) -> str:
-    """Bring the kept rows up to date (`limit`: about that many of them) and return the context they are kept under.
-    A thousand at a time, so that an interrupted run has kept most of its work."""
+def refresh(workspace: Workspace, *, batch: int | None = None, limit: int | None = None) -> str:
+    """Bring the kept rows up to date (of one `batch`; `limit`: about that many of them) and return the context they
+    are kept under. A thousand at a time, so that an interrupted run has kept most of its work."""
     now, done = context(workspace), 0
-    while (limit is None or done < limit) and (stale := standing.stale(workspace.store, now, limit=1000)):
+    while (limit is None or done < limit) and (stale := standing.stale(workspace.store, now, batch=batch, limit=1000)):
         done += len(stale)
         standing.save(workspace.store, now, [_kept(workspace, id, revision) for id, revision in stale.items()])
     return now
@@ -157,6 +166,7 @@ def _kept(workspace: Workspace, id: str, revision: int) -> standing.Standing:
         revision,
         *_counted(flags(found.assessment, found.review)),
         rules=rules_compared(workspace, found),
+        letters=letters(workspace.rubric, found.assessment),
     )
 
 

@@ -146,3 +146,19 @@ def test_agreement_counts_a_fully_answered_transcript_as_fresh(judged, cli):
 def test_corrections_alone_give_no_rate(judged, cli):
     cli("review", "answer", "1-1", "H1", "no", "--reviewer", "ann", "-w", judged)
     assert cli("agreement", "-w", judged, "--json").json["judges"] == []
+
+
+def test_another_reply_is_drawn_after_its_cost_and_stored_only_when_it_is_kept(judged, cli):
+    told = cli("review", "redraw", "1-1", "2", "--dry-run", "-w", judged, "--json").json
+    assert (told["calls"], told["cost_usd"], told["text"]) == (1, 0.0, None)
+    before = cli("show", "-w", judged, "1-1", "--json").json
+    drawn = cli("review", "redraw", "1-1", "2", "-w", judged, "--json").json
+    assert drawn["text"].strip() and drawn["exchange"] == 2 and drawn["model"].startswith("offline/")
+    assert cli("show", "-w", judged, "1-1", "--json").json == before
+    cli("review", "mark", "1-1", "2", "--better", drawn["text"], "-w", judged)
+    assert cli("show", "-w", judged, "1-1", "--json").json["marks"][0]["better"] == drawn["text"]
+
+
+def test_only_a_reply_that_there_is_can_be_drawn_anew(judged, cli):
+    wrong = cli("review", "redraw", "1-1", "99", "-w", judged, code=2)
+    assert "1-1: has no exchange 99; it has 1 to" in wrong.err

@@ -337,7 +337,7 @@ def test_counting_many_transcripts_takes_one_short_query(path: Path) -> None:
     with Store.open(path) as store:
         transcripts.add_imported(store, batches.create_imported(store).id, many())
         store.execute(
-            "INSERT INTO standing SELECT id, 'now', 0, 1, 1, number % 2, 1, 0, NULL, 1, 0, 0, 0, 0, 0, '{}'"
+            "INSERT INTO standing SELECT id, 'now', 0, 1, 1, number % 2, 1, 0, NULL, 1, 0, 0, 0, 0, 0, '{}', ''"
             " FROM transcripts"
         )
         began = time.perf_counter()

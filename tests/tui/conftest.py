@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from loopreview import standing
+from loopreview import report, standing
 from loopreview.models.transcript import Message, Transcript
 from loopreview.models.verdict import Evidence, Verdict
 from loopreview.rules.stale import imported_key
@@ -168,8 +168,11 @@ def make_app(tmp_path: Path) -> Callable[..., LoopReview]:
         async def count(root: Path) -> dict[str, Any]:
             return dict(numbers)
 
+        async def agree(root: Path) -> dict[str, Any]:
+            return report.agreement(workspace, with_intervals=False)
+
         preferences = Preferences(tmp_path / "config", tmp_path / "state")
         standing.refresh(workspace)
-        return LoopReview(workspace, reviewer="ann", screen=screen, preferences=preferences, count=count)
+        return LoopReview(workspace, reviewer="ann", screen=screen, preferences=preferences, count=count, agree=agree)
 
     return make

@@ -154,6 +154,7 @@ def test_filters_choose_by_what_was_said(make_workspace: Any) -> None:
         found[books.filter] = [id for id, _ in books.queue()]
     assert found == {
         "all": ["1-1", "1-2", "1-3"],
+        "unreviewed": ["1-3"],
         "disagreements": ["1-1"],
         "false positives": ["1-2"],
         "false negatives": ["1-1"],

@@ -13,6 +13,8 @@ from loopreview.tui import loop_view
 from loopreview.tui.app import LoopReview
 from loopreview.tui.place import Preferences
 from loopreview.tui.screens.loop import Loop
+from loopreview.tui.why_view import why_lines
+from loopreview.tui.widgets.card import paint
 from loopreview.tui.widgets.interval import interval_bar, scale_line
 from loopreview.workspace import Workspace, init
 
@@ -72,6 +74,69 @@ def test_the_advice_has_its_numbers_rules_flags_and_ceiling() -> None:
     assert "7 of 10 passed, P(≥ 70 %) .43 · at this rate no number settles it" in said
     assert "strictest 7/10 · majority 8/10 · gpt alone 9/10" in said and "flags: 3 FP  1 FN  2 gaps" in said
     assert "only 21 % of perfect transcripts" in said
+
+
+FORK = {
+    "side": "prompt", "criterion": "U1", "upheld": 3, "overturned": 1, "blames": {"assistant": 2},
+    "why": "U1: 3 NOs upheld, 2 put down to the assistant: mend prompts/assistant.md",
+}  # fmt: skip
+
+
+def criterion(id: str, alarm: str | None = None, **counts: int) -> dict[str, Any]:
+    zero = dict.fromkeys(("yes", "no", "na", "open", "upheld", "false_positive", "false_negative", "na_flags"), 0)
+    return {"id": id, "name": f"Name of {id}", "gate": False, "alarm": alarm, **zero, **counts}
+
+
+def test_what_comes_next_names_the_fork_and_a_batch_that_stopped() -> None:
+    model = {"model": "offline/x"}
+    settings = Settings.model_validate({"assistant": model, "judges": {"a": model}})
+    done = copy.deepcopy({**STATUS, "fork": FORK})
+    done["batches"][3] |= {"decided": 5, "content": True}
+    assert loop_view.next_step(done, settings, None, None).startswith(FORK["why"] + ", then g makes five")
+    done["batches"][3]["incomplete"] = 2
+    assert loop_view.next_step(done, settings, None, None) == "batch 5 stopped halfway, 2 to finish: g goes on with it"
+    done["generation_version"] = "dd"
+    assert "halfway" not in loop_view.next_step(done, settings, None, None), "another prompt would not go on with it"
+
+
+def test_why_has_what_each_judge_adds_each_criterion_and_the_alarm() -> None:
+    numbers = {
+        **STATUS, "fork": FORK, "without": {"gpt": {"passed": 9, "n": 10}, "son": {"passed": 7, "n": 10}},
+        "criteria": [criterion("U1", yes=6, no=4, upheld=3), criterion("T2", "nearly always passes", yes=10)],
+        "budget_usd": 5.0,
+    }  # fmt: skip
+    text = "\n".join(paint([line]).plain for line in why_lines(numbers, 78))
+    assert "without gpt 9 of 10 would pass: gpt alone fails 2" in text
+    assert "without son 7 of 10 would pass: it changes no outcome" in text
+    assert "panel ceiling: 21 % of perfect transcripts would pass: too strict" in text
+    assert "spent so far: $1.80; a job stops at $5.00" in text
+    assert text.index("U1  Name of U1") < text.index("T2  Name of T2") < text.index("alarm: nearly always passes")
+    assert max(map(len, text.split("\n"))) <= 78
+    assert "alarm: T2 nearly always passes" in loop_view.advice(numbers, 79).plain
+
+
+@pytest.mark.parametrize(
+    ("cost", "expected", "budget", "said"),
+    [(0.31, 0.47, 5.0, "$0.31 of about $0.47"), (0.31, None, 5.0, "$0.31 of at most $5.00"), (0.31, None, None, "$0.31"),
+     (0.0, 0.0, 5.0, ""), (None, 0.47, None, "price ? of about $0.47")],
+)  # fmt: skip
+def test_what_a_job_has_spent(cost: float | None, expected: float | None, budget: float | None, said: str) -> None:
+    assert loop_view.spent(cost, expected, budget) == said
+
+
+async def test_why_opens_and_the_mouse_chooses_a_batch(make_workspace: Any, make_app: Any) -> None:
+    app = make_app(make_workspace([{}]), screen="loop", numbers={**STATUS, "fork": FORK})
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause(0.3)
+        await pilot.click("#batches", offset=(5, 2))
+        assert app.screen.chosen == 3
+        await pilot.click("#batches", offset=(5, 0))
+        await pilot.click("#batches", offset=(5, 5))
+        assert app.screen.chosen == 3, "head and sum are no batches"
+        await pilot.press("w")
+        await pilot.pause()
+        lines = ["".join(s.text for s in strip) for strip in app.screen._compositor.render_strips()]
+        assert any("upheld NOs, which point at a prompt: 3" in line for line in lines)
 
 
 def test_what_comes_next() -> None:

@@ -258,26 +258,3 @@ def test_a_decision_right_after_opening_needs_a_second_press(make_workspace: Any
     assert said(workspace) == [] and desk.hint and "press A again" in desk.hint.text
     desk.decide("approve", at=100.4)
     assert said(workspace) == [("approve", None, None)]
-
-
-def test_five_transcripts_take_at_most_twenty_keys(make_workspace: Any) -> None:
-    """Two corrections, one example and five decisions; a key is one call of the desk, the example two more."""
-    workspace = make_workspace([{"U1": "NNY"}] * 2 + [{"U1": "NNY", "T1": "YNY"}] * 3)
-    desk = desk_of(workspace)
-    keys = 0
-    corrections = 2
-    for _ in range(5):
-        assert desk.sheet is not None
-        while desk.left:
-            if corrections:
-                desk.say("YES")
-                corrections -= 1
-                keys += 1 + (2 if corrections else 0)  # c and enter, once
-                desk.agree()
-            else:
-                desk.agree()
-            keys += 1
-        desk.decide("reject", at=1000.0 * (keys + 1))
-        keys += 1
-    assert len([e for e in events.all(workspace.store) if e.kind == "reject"]) == 5
-    assert keys <= 20

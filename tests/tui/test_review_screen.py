@@ -1,5 +1,6 @@
 """The Review screen as it is painted and driven."""
 
+import json
 import threading
 import time
 from pathlib import Path
@@ -306,3 +307,206 @@ async def test_the_mouse_chooses_a_criterion_and_a_quote(make_workspace: Any, ma
         assert desk.cursor == "T1", "the rule between the sections is no criterion"
         await pilot.click("#list", offset=(5, 4))
         assert desk.cursor == "U2"
+
+
+async def test_five_transcripts_take_at_most_twenty_keys(make_workspace: Any, make_app: Any) -> None:
+    """Two corrections, one example, five decisions: a key per agreement and per decision, two per example beside its
+    words, one more to leave a correction, none to find the way."""
+    workspace = make_workspace([{"U1": "NNY"}] * 3 + [{"U1": "NNY", "T1": "YNY"}] * 2)
+    app = make_app(workspace)
+    keys = 0
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause(0.2)
+
+        async def press(*names: str) -> None:
+            nonlocal keys
+            keys += len(names)
+            await pilot.press(*names)
+
+        for corrected in (True, True, False, False, False):
+            desk = review_of(app).desk
+            while desk.left:
+                if corrected and desk.merged(desk.cursor) == "NO":
+                    corrected = False
+                    await press("y")
+                    assert desk.hint is not None and "false negative" in desk.hint.text
+                    if not examples.listed(workspace.store):
+                        await press("c")
+                        await pilot.press(*"words")
+                        await press("enter")
+                await press("enter")
+            await press("R")
+        said = events.all(workspace.store)
+    assert [e.kind for e in said].count("reject") == 5 and len(examples.listed(workspace.store)) == 1
+    assert [e.answer for e in said].count("YES") == 2
+    assert keys <= 20
+
+
+async def test_the_mouse_chooses_a_criterion_in_the_ribbon(make_workspace: Any, make_app: Any) -> None:
+    app = make_app(make_workspace([SPLIT]))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause(0.2)
+        desk = review_of(app).desk
+        shown = text_of(app).split("\n")[1]
+        for criterion in ("T2", "T1", "S1", "U1"):
+            await pilot.click("#ribbon", offset=(shown.index(criterion), 0))
+            assert desk.cursor == criterion
+        await pilot.click("#ribbon", offset=(shown.index("│"), 0))
+        assert desk.cursor == "U1", "the rule between the sections is no criterion"
+
+
+async def test_words_are_found_in_all_transcripts(make_workspace: Any, make_app: Any) -> None:
+    app = make_app(make_workspace([SPLIT] * 3))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause(0.2)
+        await pilot.press("F", "t", *'"talk 3"', "enter")
+        await pilot.pause()
+        desk = review_of(app).desk
+        assert [id for id, _ in desk.queue] == ["1-3"] and "in all batches" in text_of(app)
+        await pilot.press("F", "t", *["backspace"] * 8, *"zebra", "enter")
+        assert "no message has “zebra”" in text_of(app)
+        await pilot.press("escape", "escape")
+        await pilot.pause()
+        assert len(desk.queue) == 3 and "filter" not in text_of(app)
+
+
+async def test_another_batch_is_chosen_by_its_number(make_workspace: Any, make_app: Any) -> None:
+    from loopreview.store import batches, transcripts
+
+    workspace = make_workspace([SPLIT])
+    second = batches.create_imported(workspace.store)
+    transcripts.add_imported(
+        workspace.store,
+        second.id,
+        [
+            transcripts.get(workspace.store, "1-1").model_copy(
+                update={"messages": [Message(role="user", text="other"), Message(role="assistant", text="yes")]}
+            )
+        ],
+    )
+    app = make_app(workspace)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause(0.2)
+        assert review_of(app).books.batch == 2
+        await pilot.press("F", "b", "9", "enter")
+        assert "there is no batch 9" in text_of(app)
+        await pilot.press("backspace", "1", "enter")
+        assert review_of(app).desk.sheet.id == "1-1"  # type: ignore[union-attr]
+
+
+async def test_agreement_is_shown_by_criterion(make_workspace: Any, make_app: Any, golden: Any) -> None:
+    from loopreview import review
+
+    workspace = make_workspace([{"U1": "NNY"}] * 4, labels_needed=3, full_share=1.0)
+    for n in range(1, 5):
+        for criterion in ("U1", "U2", "T1", "T2", "S1"):
+            for name in ("ann", "bob"):
+                answer = "NO" if (criterion, n) == ("U2", 2) or (criterion == "U1" and n == 1) else "YES"
+                review.record(
+                    workspace, "answer", reviewer=name, transcript=f"1-{n}", criterion=criterion, answer=answer
+                )
+    for size in ((80, 24), (160, 45)):
+        app = make_app(workspace)
+        async with app.run_test(size=size) as pilot:
+            await pilot.pause(0.3)
+            await pilot.press("i")
+            await pilot.pause(0.3)
+            golden(f"agreement-{size[0]}x{size[1]}", app)
+            await pilot.press("k", "k", "k", "k", "j")
+            assert app.screen.chosen == "U2"
+            await pilot.press("escape", "B", "i")
+            assert "blind: agreement would tell" in text_of(app)
+
+
+async def test_weak_criteria_are_asked(make_workspace: Any, make_app: Any) -> None:
+    app = make_app(make_workspace([{}, {}]))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause(0.2)
+        screen = review_of(app)
+        assert screen.desk.to_answer == []
+        app.agreement = {**app.agreement, "weak": ["T2"]}
+        screen.agreed("")
+        assert screen.desk.to_answer == [], "the open transcript stays as it is"
+        await pilot.press("l")
+        assert screen.desk.to_answer == ["T2"]
+        await pilot.pause(0.5)
+        assert app.preferences.place(app.workspace.root)["weak"] == ["T2"]
+
+
+async def test_a_hidden_repeat_looks_like_a_new_transcript(make_workspace: Any, make_app: Any) -> None:
+    from loopreview import report, review
+
+    workspace = make_workspace([SPLIT] * 14, repeat_share=0.5)
+    for n in range(1, 12):
+        review.record(workspace, "answer", reviewer="ann", transcript=f"1-{n}", criterion="U1", answer="YES")
+        review.record(workspace, "reject", reviewer="ann", transcript=f"1-{n}")
+    app = make_app(workspace)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause(0.2)
+        desk = review_of(app).desk
+        assert ("1-1", "repeat") in desk.queue and len(desk.queue) == 4
+        desk.open("1-1")
+        review_of(app).repaint()
+        await pilot.pause()
+        shown = text_of(app)
+        assert desk.mine("U1") is None and desk.my_decision() is None and "rejected" not in shown
+        assert "repeat" not in shown and "U1?" in shown
+        await pilot.press("n")
+        assert "U1n" in text_of(app)
+        await pilot.press("A")
+        said = events.all(workspace.store)[-2:]
+        assert [(e.kind, e.data["repeat"]) for e in said] == [("answer", True), ("approve", True)]
+        await pilot.press("u")
+        assert desk.sheet is not None and desk.sheet.id == "1-1" and desk.my_decision() is None
+    found = report.agreement(workspace, with_intervals=False)
+    assert [(r["criterion"], r["names"], r["items"], r["raw"]) for r in found["repeats"]] == [("U1", ["ann"], 1, 0.0)]
+    from loopreview import standing
+
+    stands = standing.of(workspace, "1-1").assessment
+    assert stands.human["U1"] == {"ann": "YES"} and stands.decision == "rejected", "a repeat changes no label"
+
+
+async def test_a_better_reply_is_drawn_after_its_cost_and_kept_when_it_is_taken(
+    make_workspace: Any, make_app: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+
+    async def run(args: list[str]) -> tuple[int, str, str]:
+        asked.append(args)
+        dry = "--dry-run" in args
+        return (
+            0,
+            json.dumps({"text": None if dry else f"drawn\x1b[2J {len(asked)}", "model": "m", "cost_usd": 0.02}),
+            "",
+        )
+
+    monkeypatch.setattr("loopreview.tui.screens.better.run_loopreview", run)
+    workspace = make_workspace([SPLIT])
+    app = make_app(workspace)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause(0.2)
+        await pilot.press("w", "ctrl+r")
+        await pilot.pause()
+        assert "1 call, about $0.0200" in text_of(app) and asked[0][:4] == ["review", "redraw", "1-1", "2"]
+        await pilot.press("ctrl+r")
+        await pilot.pause()
+        assert app.screen.query_one(Words).text == "drawn␛[2J 2" and "enter takes it" in text_of(app)
+        assert events.all(workspace.store) == []
+        await pilot.press("enter")
+        (mark,) = events.all(workspace.store)
+        assert mark.data == {"exchange": 2, "better": "drawn␛[2J 2", "drawn_from": "m"}
+
+
+async def test_why_no_reply_could_be_drawn_is_said_and_the_text_stays(make_workspace: Any, make_app: Any) -> None:
+    workspace = make_workspace([SPLIT])
+    (workspace.root / "loopreview.toml").write_text("", encoding="utf-8")
+    app = make_app(workspace)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause(0.2)
+        await pilot.press("w", "ctrl+r")
+        for _ in range(100):
+            await pilot.pause(0.1)
+            if "no model for assistant" in text_of(app):
+                break
+        assert "no model for assistant" in text_of(app)
+        assert app.screen.query_one(Words).text.startswith("Reply 2 of talk 1")

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loopreview.rules.quotes import locate, occurrence_at
+from loopreview.rules import quotes
+from loopreview.rules.quotes import locate, occurrence_at, stands_in
 
 
 def found(quote: str, text: str, occurrence: int = 1) -> str | None:
@@ -137,3 +138,23 @@ def test_a_hostile_quote_takes_no_time(quote: str) -> None:
     begin = time.perf_counter()
     locate(quote, "some text " * 500)
     assert time.perf_counter() - begin < 0.5
+
+
+pieces = st.text(st.sampled_from("ab -\u2014.\u2026'\u2019\u0301\u200b\n\ufb01"), max_size=12)
+
+
+@given(pieces, pieces)
+def test_a_quote_stands_where_it_can_be_located(quote: str, text: str) -> None:
+    assert stands_in(quote, text) == (locate(quote, text) is not None)
+    assert stands_in(quote, f"a{quote}b") == (locate(quote, f"a{quote}b") is not None)
+
+
+def test_what_is_kept_folded_has_a_limit() -> None:
+    for n in range(40):
+        locate("nothing", f"{n} " + "word’s " * 10_000)
+    assert sum(map(len, quotes._cached)) <= quotes._CACHED_CHARACTERS
+    assert quotes._held == sum(map(len, quotes._cached))
+    locate("nothing", "word’s " * 200_000)
+    assert len(quotes._cached) == 1, "one that is larger than all of it stays alone"
+    locate("nothing", "short")
+    assert list(quotes._cached) == ["short"]

@@ -119,9 +119,13 @@ def test_rules_are_counted_over_the_scored_rows_of_the_batches_asked_for(store: 
     save(store, "1-1", rules={"strictest": False, "majority": True, "gpt": None})
     save(store, "1-2", rules={"strictest": True, "majority": True, "gpt": False})
     save(store, "2-1", rules={"strictest": True})
-    assert standing.by_rule(store, "now", [1]) == {"strictest": (1, 2), "majority": (2, 2), "gpt": (0, 1)}
-    assert standing.by_rule(store, "now", range(1, 100_000))["strictest"] == (2, 3)
-    assert standing.by_rule(store, "now", []) == standing.by_rule(store, "later", [1]) == {}
+    def by_rule(context: str, ids: Any) -> Any:
+        return standing.outcomes(store, context, ids).rules
+
+    assert by_rule("now", [1]) == {"strictest": (1, 2), "majority": (2, 2), "gpt": (0, 1)}
+    assert by_rule("now", range(1, 100_000))["strictest"] == (2, 3)
+    assert by_rule("now", []) == by_rule("later", [1]) == {}
+
 
 
 def test_assessments_are_read_page_by_page_in_order(store: Store) -> None:
@@ -138,3 +142,29 @@ def test_a_failed_save_keeps_nothing(store: Store) -> None:
     with pytest.raises(Exception, match="FOREIGN KEY"):
         standing.save(store, "now", rows)
     assert standing.get(store, "now", "1-1") is None
+
+
+def test_the_newest_batch_that_waits_is_found(store: Store) -> None:
+    assert standing.newest_waiting(store, "now") == 2, "batch 3 is empty"
+    save(store, "2-1", decision="approved")
+    assert standing.newest_waiting(store, "now") == 1
+    for id in ("1-1", "1-2", "1-3"):
+        save(store, id, decision="rejected")
+    assert standing.newest_waiting(store, "now") == 2, "nothing waits: the newest with transcripts"
+    assert standing.newest_waiting(store, "other") == 2
+
+
+def test_waiting_ones_are_listed_with_whether_they_are_counted(store: Store) -> None:
+    save(store, "1-2", decision="approved")
+    save(store, "1-3")
+    assert standing.waiting(store, "now", 1, 10) == [("1-1", False), ("1-3", True)]
+    assert standing.waiting(store, "now", 1, 1) == [("1-1", False)]
+
+
+def test_letters_come_from_current_rows_of_these_batches(store: Store) -> None:
+    for id in ("1-1", "1-2", "2-1"):
+        row = standing.Standing(assessment(id), standing.stale(store, "now")[id], letters=f"L{id}")
+        standing.save(store, "now", [row])
+    transcripts.bump(store, ["1-2"])
+    assert standing.outcomes(store, "now", [1]).letters == ["L1-1"]
+    assert sorted(standing.outcomes(store, "now", [1, 2]).letters) == ["L1-1", "L2-1"]

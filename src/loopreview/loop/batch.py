@@ -8,6 +8,8 @@ from typing import Any
 
 from loopreview import assess, generate, jobs, standing
 from loopreview.llm.client import About, Client, Reply
+from loopreview.loop.rubric_versions import write_prompt_versions
+from loopreview.models.errors import UserError
 from loopreview.progress import Progress, Together
 from loopreview.rules.lint import lint_backend
 from loopreview.store import calls
@@ -45,10 +47,19 @@ def make_batch(
             generate.generate(workspace, client, batch, progress, finished=finished if judged else None), client
         )
         standing.refresh(workspace)
+        _keep_prompts(workspace, progress)
         if judged:
             _, result["judge_errors"] = assess.rows(workspace, [row["id"] for row in result["transcripts"]])
         log.write("done", batch=batch.id, errors=len(result["errors"]))
     return result
+
+
+def _keep_prompts(workspace: Workspace, progress: Progress) -> None:
+    """The prompts of this batch as files. A folder that can't be written does not undo a batch."""
+    try:
+        write_prompt_versions(workspace)
+    except UserError as error:
+        progress.note(str(error))
 
 
 def estimate_batch(workspace: Workspace, *, count: int, judged: bool) -> dict[str, Any]:

@@ -105,6 +105,8 @@ class Settings(BaseModel):
     """Share of each batch on which every criterion is to be answered."""
     sample_share: float = Field(default=0.1, ge=0, le=1)
     """Share of criteria the judges agree about that is asked of the reviewer all the same."""
+    repeat_share: float = Field(default=0.0, ge=0, le=0.5)
+    """Share of what is shown to a reviewer that they decided before and see again unannounced; 0 for none."""
     labels_needed: int = Field(default=20, ge=1)
     """People's answers to a criterion before its agreement is put into words."""
     guard: bool = True

@@ -29,7 +29,8 @@ class Diagnosis(BaseModel):
 def diagnose(
     rubric: Rubric, judges: Sequence[JudgeRow], humans: Sequence[HumanRow], *, labels_needed: int
 ) -> list[Diagnosis]:
-    """One diagnosis per judged criterion, in rubric order, from `fresh` labels and from people among themselves."""
+    """One diagnosis per judged criterion, in rubric order, from `fresh` labels and from people among themselves (or one
+    person asked twice); of several rows of `humans` with enough items the last counts."""
     fresh = {(row.criterion, row.backend): row for row in judges if row.population == "fresh"}
     people = {row.criterion: row for row in humans if row.items >= ITEMS_NEEDED}
     found = []
@@ -47,7 +48,8 @@ def _one(
 ) -> tuple[Finding, str, int]:
     # People who cannot agree among themselves make every judge look wrong: that comes first.
     if people is not None and people.kappa is not None and people.kappa < WEAK_KAPPA and (people.raw or 0) < RAW_FINE:
-        why = f"people agree among themselves only to kappa {people.kappa:.2f} on {people.items} transcripts"
+        who = "people agree among themselves" if people.reviewers > 1 else f"{people.names[0]}, asked twice, agrees"
+        why = f"{who} only to kappa {people.kappa:.2f} on {people.items} transcripts"
         return "rubric unclear", f"{why}: sharpen the question, or add borderline examples", 0
     have = merged.n if merged else 0
     if merged is None or have < needed:

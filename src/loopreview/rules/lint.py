@@ -7,7 +7,7 @@ from typing import Literal
 
 from loopreview.models.transcript import Exchange
 from loopreview.models.verdict import Evidence, Verdict
-from loopreview.rules.quotes import locate, occurrence_at
+from loopreview.rules.quotes import locate, occurrence_at, stands_in
 
 
 def lint_verdict(verdict: Verdict, exchanges: Sequence[Exchange]) -> list[str]:
@@ -34,15 +34,16 @@ def _misquoted(evidence: Evidence, exchanges: Sequence[Exchange], what: str) -> 
     own, other = (
         (cited.assistant, cited.user) if evidence.role == "assistant" else (cited.user, cited.assistant)
     )  # fmt: skip
-    if locate(evidence.quote, own, evidence.occurrence):
+    there = stands_in(evidence.quote, own)
+    if there and (evidence.occurrence == 1 or locate(evidence.quote, own, evidence.occurrence)):
         return []
-    if locate(evidence.quote, own):
+    if there:
         return [f"{what} “{short}” is in exchange {cited.number}, but not {evidence.occurrence} times"]
-    if locate(evidence.quote, other):
+    if stands_in(evidence.quote, other):
         whose = "user" if evidence.role == "assistant" else "assistant"
         return [f"{what} “{short}” is the {whose}'s in exchange {cited.number}, not the {evidence.role}'s"]
     for exchange in exchanges:
-        if locate(evidence.quote, exchange.user) or locate(evidence.quote, exchange.assistant):
+        if stands_in(evidence.quote, exchange.user) or stands_in(evidence.quote, exchange.assistant):
             return [f"{what} “{short}” is in exchange {exchange.number}, not in {cited.number}"]
     return [f"{what} “{short}” is not in exchange {cited.number}"]
 

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from array import array
-from functools import lru_cache
+from collections import OrderedDict
 from typing import NamedTuple
 
 _MARKS = "\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\u3099\u309a\ufe20-\ufe2f"
@@ -36,11 +36,22 @@ def locate(quote: str, text: str, occurrence: int = 1) -> tuple[int, int] | None
     if occurrence < 1:
         return None
     folded = _fold(text)
-    whole = _fold(quote.strip()).text
+    whole = _folded(quote.strip()).text
     for wanted in dict.fromkeys((whole, _without_ellipses(whole))):
         if found := _find(wanted, folded, occurrence):
             return found
     return None
+
+
+def stands_in(quote: str, text: str) -> bool:
+    """Whether `locate` finds the quote. Most quotes are exact, and then nothing has to be folded."""
+    wanted = quote.strip()
+    start = text.find(wanted) if wanted else -1
+    end = start + len(wanted)
+    # A mark that follows belongs to the last letter: that is another letter then.
+    if start >= 0 and wanted.isascii() and text[end : end + 1] < "\u0300":
+        return True
+    return locate(quote, text) is not None
 
 
 def occurrence_at(quote: str, text: str, start: int) -> int:
@@ -74,10 +85,30 @@ def _without_ellipses(folded: str) -> str:
     return folded
 
 
-@lru_cache(maxsize=256)
+_CACHED_CHARACTERS = 500_000
+"""Characters of the texts that stay folded, about 9 bytes each; the last one stays however long it is."""
+_cached: OrderedDict[str, _Folded] = OrderedDict()
+_held = 0
+
+
 def _fold(text: str) -> _Folded:
+    """The folded text, kept for the next quote from it."""
+    global _held
+    found = _cached.get(text)
+    if found is not None:
+        _cached.move_to_end(text)
+        return found
+    found = _cached[text] = _folded(text)
+    _held += len(text)
+    while _held > _CACHED_CHARACTERS and len(_cached) > 1:
+        oldest, _ = _cached.popitem(last=False)
+        _held -= len(oldest)
+    return found
+
+
+def _folded(text: str) -> _Folded:
     pieces: list[str] = []
-    starts, ends = array("l"), array("l")
+    starts, ends = array("i"), array("i")
     for match in _UNIT.finditer(text):
         kind, unit = match.lastgroup, match[0]
         if kind == "hidden":

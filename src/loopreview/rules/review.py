@@ -26,6 +26,10 @@ class TranscriptReview:
     blames: list[Event] = field(default_factory=list)
     notes: list[Event] = field(default_factory=list)
     marks: list[Event] = field(default_factory=list)
+    repeats: dict[str, dict[str, Event]] = field(default_factory=dict)
+    """criterion -> reviewer -> the last answer of a hidden repeat, which counts nowhere else."""
+    repeated_decisions: dict[str, Event] = field(default_factory=dict)
+    """reviewer -> the last decision of a hidden repeat."""
 
     def effective_answer(self, criterion: str) -> tuple[JudgeAnswer | None, bool]:
         """The answer that more than half of the reviewers give, and whether they contest it; (None, False) where
@@ -120,6 +124,12 @@ def _undone(ordered: list[Event]) -> frozenset[int]:
 
 
 def _add(transcript: TranscriptReview, event: Event) -> None:
+    if event.data.get("repeat") is True:
+        if event.kind == "answer" and event.criterion is not None:
+            transcript.repeats.setdefault(event.criterion, {})[event.reviewer] = event
+        elif event.kind in ("approve", "reject"):
+            transcript.repeated_decisions[event.reviewer] = event
+        return
     match event.kind:
         case "answer" if event.criterion is not None and event.answer is not None:
             transcript.answers.setdefault(event.criterion, {})[event.reviewer] = event

@@ -23,8 +23,8 @@ Side = Literal["prompt", "criterion"]
 
 
 class CriterionTally(BaseModel):
-    """The merged answers to one criterion (`yes`, `no`, `na`, `open`), and what people made of them: `upheld` NOs,
-    false positives, false negatives, differences about NA."""
+    """The merged answers to one criterion (`yes`, `no`, `na`, `open`), and what people made of them: `upheld` NOs (a
+    check's NO needs nobody: code counts the same each time), false positives, false negatives, differences about NA."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -98,23 +98,24 @@ def tallies(rubric: Rubric, rows: Iterable[str]) -> list[CriterionTally]:
                 no=given["NO"],
                 na=given["NA"],
                 open=given[None],
-                upheld=cells["NO", "NO"],
+                upheld=cells["NO", "NO"] + (cells["NO", None] if criterion.kind == "check" else 0),
                 false_positive=cells["YES", "NO"],
                 false_negative=cells["NO", "YES"],
                 na_flags=sum(
                     n for (m, p), n in cells.items() if m in ("YES", "NO", "NA") and p and "NA" in (m, p) and m != p
                 ),
-                alarm=_alarm(given["YES"], given["NO"]),
+                alarm=_alarm(given["YES"], given["NO"], gate=criterion.gate),
             )
         )
     return found
 
 
-def _alarm(yes: int, no: int) -> Literal["nearly always passes", "nearly always fails"] | None:
+def _alarm(yes: int, no: int, *, gate: bool) -> Literal["nearly always passes", "nearly always fails"] | None:
+    """A gate is there to pass nearly always: that is no alarm."""
     n = yes + no
     if n < ALARM_FROM:
         return None
-    if yes >= ALARM_SHARE * n:
+    if yes >= ALARM_SHARE * n and not gate:
         return "nearly always passes"
     return "nearly always fails" if no >= ALARM_SHARE * n else None
 
@@ -132,15 +133,17 @@ def fork(found: Sequence[CriterionTally], blames: Mapping[str, int]) -> Fork:
         simulated = blames.get("user_sim", 0) > blames.get("assistant", 0)
         whose = "user_sim" if simulated else "assistant"
         by = f", {blames[whose]} put down to {_WHO[whose]}" if blames.get(whose) else ""
-        criterion, why = worst.id, f"{worst.id}: {worst.upheld} NOs upheld{by}: mend prompts/{whose}.md"
+        criterion, why = worst.id, f"{worst.id}: {_several(worst.upheld, 'NO')} upheld{by}: mend prompts/{whose}.md"
     elif side == "criterion":
         worst = max(found, key=lambda tally: tally.false_positive + tally.false_negative)
         wrong = worst.false_positive + worst.false_negative
         too = "strict" if worst.false_negative >= worst.false_positive else "lenient"
-        criterion, why = worst.id, f"{worst.id}: {wrong} answers overturned, too {too}: sharpen the criterion"
-    return Fork(
-        side=side, criterion=criterion, upheld=upheld, overturned=overturned, blames=dict(blames), why=why
-    )
+        criterion, why = worst.id, f"{worst.id}: {_several(wrong, 'answer')} overturned, too {too}: sharpen it"
+    return Fork(side=side, criterion=criterion, upheld=upheld, overturned=overturned, blames=dict(blames), why=why)
+
+
+def _several(n: int, noun: str) -> str:
+    return f"{n} {noun}" + ("" if n == 1 else "s")
 
 
 _WHO = {"assistant": "the assistant", "user_sim": "the simulated user"}

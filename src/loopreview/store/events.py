@@ -44,6 +44,27 @@ def of_batches(store: Store) -> list[Event]:
     return _events(store, f"{_SELECT} WHERE batch IS NOT NULL ORDER BY id")
 
 
+def about(store: Store, criterion: str) -> list[Event]:
+    """The events that concern a criterion, and every undo and redo, oldest first."""
+    return _events(
+        store, f"{_SELECT} WHERE criterion = ? OR kind IN ('undo', 'redo') ORDER BY id", storable_or_none(criterion)
+    )
+
+
+def blames(store: Store) -> list[Event]:
+    """Who reviewers say made a fault, and every undo and redo, oldest first."""
+    return _events(store, f"{_SELECT} WHERE kind IN ('blame', 'undo', 'redo') ORDER BY id")
+
+
+def decisions(store: Store, reviewer: str) -> list[Event]:
+    """The approvals and rejections of a reviewer, and every undo and redo of theirs, oldest first."""
+    return _events(
+        store,
+        f"{_SELECT} WHERE kind IN ('approve', 'reject', 'undo', 'redo') AND reviewer = ? ORDER BY id",
+        storable_or_none(reviewer),
+    )
+
+
 def reviewed(store: Store) -> list[str]:
     """Ids of the transcripts that have events, in the order of their first one."""
     rows = store.rows("SELECT transcript FROM events WHERE transcript IS NOT NULL GROUP BY transcript ORDER BY min(id)")

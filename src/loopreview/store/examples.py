@@ -34,3 +34,13 @@ def listed(store: Store, criterion: str | None = None) -> list[tuple[int, str, E
         (None if criterion is None else storable(criterion),),
     )
     return [(id, name, Example.model_validate(load(body))) for id, name, body in rows]
+
+
+def in_use_at(store: Store, at: str) -> list[tuple[str, Example]]:
+    """(criterion, example) of those that were in use at a time (as `now` writes it), oldest first."""
+    rows = store.rows(
+        "SELECT criterion, body FROM examples WHERE added_at <= ? AND (removed_at IS NULL OR removed_at > ?)"
+        " ORDER BY id",
+        (at, at),
+    )
+    return [(name, Example.model_validate(load(body))) for name, body in rows]

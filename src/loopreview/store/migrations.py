@@ -204,3 +204,39 @@ def m006_standing(db: Database) -> None:
         )
         """,
     )
+
+
+@migrations()
+def m007_search(db: Database) -> None:
+    # The index holds places of words only: the texts stay in `messages`, which is only ever added to.
+    _run(
+        db,
+        """
+        CREATE VIRTUAL TABLE message_words USING fts5 (
+            text, content = 'messages', content_rowid = 'id', columnsize = 0,
+            tokenize = 'unicode61 remove_diacritics 2'
+        )
+
+        INSERT INTO message_words (message_words) VALUES ('rebuild')
+
+        CREATE TRIGGER messages_are_indexed AFTER INSERT ON messages
+        BEGIN INSERT INTO message_words (rowid, text) VALUES (NEW.id, NEW.text); END
+
+        CREATE TRIGGER messages_leave_the_index AFTER DELETE ON messages
+        BEGIN INSERT INTO message_words (message_words, rowid, text) VALUES ('delete', OLD.id, OLD.text); END
+
+        CREATE TRIGGER messages_are_indexed_anew AFTER UPDATE OF text ON messages
+        BEGIN
+            INSERT INTO message_words (message_words, rowid, text) VALUES ('delete', OLD.id, OLD.text);
+            INSERT INTO message_words (rowid, text) VALUES (NEW.id, NEW.text);
+        END
+
+        CREATE INDEX events_by_blame ON events (id) WHERE kind IN ('blame', 'undo', 'redo')
+
+        CREATE INDEX events_by_decision ON events (reviewer, id) WHERE kind IN ('approve', 'reject', 'undo', 'redo')
+
+        ALTER TABLE standing ADD COLUMN letters TEXT NOT NULL DEFAULT ''
+
+        DELETE FROM standing
+        """,
+    )

@@ -2,6 +2,7 @@
 100,000 of them is one query. A row counts only under the context it was made in (a hash of all else it derives from:
 rubric, examples, prompt, merge rule) and while its transcript has the revision it was made from."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -13,7 +14,8 @@ from loopreview.store.values import dump, load, storable
 
 _COLUMNS = (
     "transcript", "context", "revision", "judged", "judged_score", "passed", "score", "unscored", "decision",
-    "false_positive", "false_negative", "na", "gaps", "transcript_false_positive", "transcript_false_negative", "rules",
+    "false_positive", "false_negative", "na", "gaps", "transcript_false_positive", "transcript_false_negative",
+    "rules", "letters",
 )  # fmt: skip
 _CURRENT = "standing s ON s.transcript = t.id AND s.revision = t.revision AND s.context = ?"
 
@@ -32,6 +34,8 @@ class Standing(NamedTuple):
     transcript_false_negative: bool = False
     rules: Mapping[str, bool | None] = MappingProxyType({})
     """Merging rule or backend → judged pass under it alone; None where unscored."""
+    letters: str = ""
+    """One letter per criterion of the rubric, in its order (rules/tally.py)."""
 
 
 class BatchStanding(NamedTuple):
@@ -122,20 +126,52 @@ def by_batch(store: Store, context: str) -> list[BatchStanding]:
     return [BatchStanding(*row[:3], *map(int, row[3:])) for row in rows]
 
 
-def by_rule(store: Store, context: str, batches: Iterable[int]) -> dict[str, tuple[int, int]]:
-    """Merging rule → (judged passes, scored) over the current rows of these batches."""
+def newest_waiting(store: Store, context: str) -> int | None:
+    """The newest batch with a transcript that nobody has decided, else the newest that has any; None without one.
+    Batches are looked at one by one, the newest first: the others cost nothing."""
+    waits = f"SELECT 1 FROM transcripts t LEFT JOIN {_CURRENT} WHERE t.batch = b.id AND s.decision IS NULL"
+    row = store.row(f"SELECT b.id FROM batches b WHERE EXISTS ({waits}) ORDER BY b.id DESC LIMIT 1", (context,))
+    row = row or store.row("SELECT batch FROM transcripts ORDER BY batch DESC LIMIT 1")
+    return None if row is None else int(row[0])
+
+
+def waiting(store: Store, context: str, batch: int, limit: int) -> list[tuple[str, bool]]:
+    """(id, whether it has a current row) of the first complete transcripts of a batch that nobody has decided, as far
+    as is known; those without a current row are among them."""
     rows = store.rows(
-        "SELECT r.key, total(r.value), count(r.value)"
-        f" FROM transcripts t JOIN {_CURRENT} JOIN json_each(s.rules) r"
-        " WHERE t.batch IN (SELECT value FROM json_each(?)) GROUP BY r.key ORDER BY min(r.id), r.key",
+        f"SELECT t.id, s.transcript IS NOT NULL FROM transcripts t LEFT JOIN {_CURRENT}"
+        " WHERE t.batch = ? AND t.complete AND s.decision IS NULL ORDER BY t.number LIMIT ?",
+        (context, batch, limit),
+    )
+    return [(id, bool(known)) for id, known in rows]
+
+
+class Outcomes(NamedTuple):
+    """Of many transcripts. `rules`: merging rule → (judged passes, scored); `letters`: those of each transcript."""
+
+    rules: dict[str, tuple[int, int]]
+    letters: list[str]
+
+
+def outcomes(store: Store, context: str, batches: Iterable[int]) -> Outcomes:
+    """What the current rows of these batches say, in one reading."""
+    rows = store.rows(
+        f"SELECT s.rules, s.letters FROM transcripts t JOIN {_CURRENT}"
+        " WHERE t.batch IN (SELECT value FROM json_each(?))",
         (context, dump(list(batches))),
     )
-    return {rule: (int(passed), scored) for rule, passed, scored in rows}
+    rules: dict[str, tuple[int, int]] = {}
+    # Few outcomes differ: each is taken apart once.
+    for body, n in Counter(body for body, _ in rows).items():
+        for rule, passed in load(body).items():
+            before = rules.get(rule, (0, 0))
+            rules[rule] = (before[0] + n * (passed is True), before[1] + n * (passed is not None))
+    return Outcomes(rules, [found for _, found in rows])
 
 
 def _row(context: str, row: Standing) -> Row:
     made = row.assessment
     return (
         made.transcript, context, row.revision, made.judged, made.judged_score, made.passed, made.score, made.unscored,
-        made.decision, *row[2:-1], dump(dict(row.rules)),
+        made.decision, *row[2:-2], dump(dict(row.rules)), row.letters,
     )  # fmt: skip

@@ -1,6 +1,7 @@
 """What judges said, only appended, and the panels that are expected to answer."""
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from loopreview.models.verdict import PanelMember, Verdict
 from loopreview.store.database import Row, Store
@@ -10,6 +11,16 @@ from loopreview.store.values import dump, dump_or_none, load, now, storable, sto
 _COLUMNS = (
     "transcript, criterion, backend, answer, key, origin, at, reason, reasoning, evidence, counter_evidence, asked_with"
 )
+
+
+class Given(NamedTuple):
+    """A usable answer without its words."""
+
+    criterion: str
+    backend: str
+    answer: str
+    key: str
+    asked_with: tuple[str, ...]
 
 
 def add(store: Store, verdicts: Sequence[Verdict]) -> None:
@@ -38,6 +49,16 @@ def keys(store: Store, transcript: str) -> set[str]:
         (storable(transcript),),
     )
     return {key for (key,) in rows}
+
+
+def answers(store: Store, transcript: str, criterion: str | None = None) -> list[Given]:
+    """The usable answers on a transcript, or to one criterion of it, oldest first; an ERROR is none."""
+    rows = store.rows(
+        "SELECT criterion, backend, answer, key, asked_with FROM verdicts WHERE transcript = ?"
+        " AND answer IN ('YES', 'NO', 'NA') AND criterion = coalesce(?, criterion) ORDER BY id",
+        (storable(transcript), storable_or_none(criterion)),
+    )
+    return [Given(about, who, answer, key, tuple(load(group) or ())) for about, who, answer, key, group in rows]
 
 
 def begin_panel(store: Store, transcript: str, members: Iterable[PanelMember]) -> None:

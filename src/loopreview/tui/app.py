@@ -1,5 +1,6 @@
 """The terminal program: one workspace, one screen per digit."""
 
+import gc
 import os
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
@@ -11,6 +12,7 @@ from textual.app import App, SystemCommand
 from textual.screen import Screen
 
 from loopreview.tui import keys
+from loopreview.tui.agreeing import agreement_of
 from loopreview.tui.counting import Counter, status_of
 from loopreview.tui.guard import Guard
 from loopreview.tui.place import Preferences
@@ -47,12 +49,28 @@ def _rubric() -> Screen[None]:
     return Rubric()
 
 
+def _data() -> Screen[None]:
+    from loopreview.tui.screens.data import Data
+
+    return Data()
+
+
+def _collect_garbage() -> None:
+    """Begin to, where the command line put it off. What was made until now stays until the end: looking through it
+    with each collection would hold up a key for tens of milliseconds."""
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
+
+
 class LoopReview(App[None]):
     """Holds the workspace, the reviewer and the guard; screens hold everything else."""
 
     TITLE = "loopreview"
     CSS_PATH = "app.tcss"
-    MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {"loop": _loop, "review": _review, "rubric": _rubric}
+    MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
+        "loop": _loop, "review": _review, "rubric": _rubric, "data": _data,
+    }  # fmt: skip
     BINDINGS = keys.bindings(keys.APP)
     COMMAND_PALETTE_BINDING = "ctrl+p"
     ENABLE_COMMAND_PALETTE = True
@@ -67,8 +85,9 @@ class LoopReview(App[None]):
         screen: str = "loop",
         preferences: Preferences | None = None,
         count: Callable[[Path], Awaitable[dict[str, Any]]] = status_of,
+        agree: Callable[[Path], Awaitable[dict[str, Any]]] = agreement_of,
     ) -> None:
-        """`count` gives the workspace in numbers, as `status --json` does."""
+        """`count` gives the workspace in numbers, as `status --json` does; `agree` as `agreement --json` does."""
         super().__init__()
         self.workspace = workspace
         self.reviewer = reviewer
@@ -84,6 +103,9 @@ class LoopReview(App[None]):
         self.status: dict[str, Any] | None = None
         """The workspace in numbers, as last counted; screens with a method `counted` are told."""
         self.counter = Counter(workspace.root, self._counted, self._uncounted, count)
+        self.agreement: dict[str, Any] | None = None
+        """How far judges and people agree, as last counted; screens with a method `agreed` are told."""
+        self.agreement_counter = Counter(workspace.root, self._agreed, self._not_agreed, agree)
         self.batch_to_review: int | None = None
         """The batch that Loop sent the reviewer to."""
 
@@ -97,6 +119,7 @@ class LoopReview(App[None]):
         if theme in self.available_themes:
             self.theme = theme
         self.switch_mode(self.first_screen)
+        self.set_timer(0.2, _collect_garbage)
 
     async def on_event(self, event: events.Event) -> None:
         if isinstance(event, events.Key) and not event.is_forwarded:
@@ -106,6 +129,7 @@ class LoopReview(App[None]):
 
     async def on_unmount(self) -> None:
         await self.counter.stop()
+        await self.agreement_counter.stop()
 
     @property
     def keymap(self) -> dict[str, str]:
@@ -127,7 +151,31 @@ class LoopReview(App[None]):
         if counted is not None:
             counted(problem)
 
+    def _agreed(self, found: dict[str, Any]) -> None:
+        self.agreement = found
+        self._tell_agreement("")
+
+    def _not_agreed(self, why: str) -> None:
+        self._tell_agreement(why)
+
+    def _tell_agreement(self, problem: str) -> None:
+        if not self.is_running:
+            return
+        for screen in self.screen_stack:
+            agreed = getattr(screen, "agreed", None)
+            if agreed is not None:
+                agreed(problem)
+
     # Actions
+
+    def action_agreement(self) -> None:
+        """Show how far judges and people agree, and count it anew."""
+        from loopreview.tui.screens.agreement import AgreementView
+
+        names = {criterion.id: criterion.name for criterion in self.workspace.rubric.criteria}
+        chosen = getattr(getattr(self.screen, "desk", None), "cursor", "")
+        self.push_screen(AgreementView(names, self.agreement, chosen=chosen))
+        self.agreement_counter.ask()
 
     def action_help(self) -> None:
         from loopreview.tui.screens.help import Help

@@ -29,6 +29,7 @@ APP = (
     Key("app.loop", "1", "app.switch_mode('loop')", "Go to Loop: batches, advice, the running job", "Everywhere"),
     Key("app.review", "2", "app.switch_mode('review')", "Go to Review", "Everywhere"),
     Key("app.rubric", "3", "app.switch_mode('rubric')", "Go to Rubric and prompts", "Everywhere"),
+    Key("app.data", "4", "app.switch_mode('data')", "Go to Data: audit, examples, export", "Everywhere"),
     Key("app.help", "question_mark", "app.help", "Show all keys", "Everywhere"),
     Key("app.palette", "colon,ctrl+p", "app.command_palette", "Find a command by name", "Everywhere"),
     Key("app.theme", "ctrl+t", "app.change_theme", "Choose a theme", "Everywhere"),
@@ -45,6 +46,8 @@ LOOP = (
     Key("loop.not_content", "C", "content(False)", "I am not content with the chosen batch", "Loop"),
     Key("loop.stop", "x", "stop", "Stop the running job; what it stored stays", "Loop"),
     Key("loop.undo", "u", "undo", "Take back my last act", "Loop"),
+    Key("loop.why", "w", "why", "Show what lies behind the advice: rules, judges, criteria, flags", "Loop"),
+    Key("loop.agreement", "i", "app.agreement", "Show how far judges and people agree, by criterion", "Loop"),
     Key("loop.leave", "escape", "leave", "Leave the question unanswered", "Loop"),
     Key("loop.quit", "q", "app.quit", "Leave loopreview", "Loop"),
 )
@@ -83,8 +86,9 @@ REVIEW = (
     ),
     Key("review.note", "m", "remark('note')", "Note on this criterion", "Remarks"),
     Key("review.bad", "d", "remark('bad')", "This reply is bad: never to be learnt from", "Remarks"),
-    Key("review.better", "w", "remark('better')", "Write a better reply", "Remarks"),
+    Key("review.better", "w", "remark('better')", "Write a better reply, or draw one from the assistant", "Remarks"),
     Key("review.filter", "F", "remark('choose_filter')", "Filter: which transcripts are gone through", "Moving"),
+    Key("review.agreement", "i", "remark('agreement')", "How far judges and people agree, by criterion", "Other"),
     Key("review.blind", "B", "blind", "Blind: hide what the judges say, or show it again", "Other"),
     Key("review.editor", "o", "remark('editor')", "Open the transcript in your editor, to read", "Other"),
     Key("review.copy", "Y", "remark('copy')", "Copy the quote, or the reply in view", "Other"),
@@ -112,33 +116,72 @@ RUBRIC = (
     Key("rubric.previous_criterion", "K", "criterion(-1)", "Criterion before", "Moving"),
     Key("rubric.top", "g", "end(False)", "To the beginning", "Moving"),
     Key("rubric.end", "G", "end(True)", "To the end", "Moving"),
-    Key("rubric.diff", "d", "diff", "Show what changed: since it was written, since the edit, since the version before", "Edit and test"),
-    Key("rubric.versions", "v", "versions", "Versions of this file that were used, and what passed under them", "Edit and test"),
-    Key("rubric.test", "t", "test(False)", "Test the criterion against the labels: shows calls and cost first", "Edit and test"),
-    Key("rubric.retest", "T", "test(True)", "Ask the judges the same once more, to see how steady they are", "Edit and test"),
-    Key("rubric.ask", "a", "ask", "Ask the judges, once calls and cost were shown", "Edit and test"),
-    Key("rubric.keep", "y", "keep", "Keep the edit that was tried", "Edit and test"),
-    Key("rubric.go_back", "b", "go_back", "Go back to the text before the edit; its verdicts count again", "Edit and test"),
-    Key("rubric.stop", "x", "stop", "Stop asking; what was answered stays", "Edit and test"),
-    Key("rubric.leave", "escape", "leave", "Leave the question, then the table", "Edit and test"),
-    Key("rubric.back", "q", "back", "Back to Review, at what flipped", "Edit and test"),
+    Key("rubric.diff", "d", "diff", "Show what changed: unwritten, by the edit, or since the last version", "Testing"),
+    Key("rubric.versions", "v", "versions", "Versions of this file, and what passed under them", "Testing"),
+    Key("rubric.test", "t", "test(False)", "Test the criterion on the labels: shows calls and cost first", "Testing"),
+    Key("rubric.retest", "T", "test(True)", "Ask the judges the same once more, to see how steady they are", "Testing"),
+    Key("rubric.ask", "a", "ask", "Ask the judges, once calls and cost were shown", "Testing"),
+    Key("rubric.keep", "y", "keep", "Keep the edit that was tried", "Testing"),
+    Key("rubric.go_back", "b", "go_back", "Go back to the text before the edit; its verdicts count again", "Testing"),
+    Key("rubric.stop", "x", "stop", "Stop asking; what was answered stays", "Testing"),
+    Key("rubric.leave", "escape", "leave", "Leave the question, then the table", "Testing"),
+    Key("rubric.back", "q", "back", "Back to Review, at what flipped", "Testing"),
+)  # fmt: skip
+
+DATA = (
+    Key("data.go", "enter", "go", "Read the chosen example; start what was asked about", "Data"),
+    Key("data.export", "e", "export", "Export: shows the command first", "Data"),
+    Key("data.what", "t", "what", "Choose tokenizer, kind, format, and what is supervised", "Data"),
+    Key("data.copy", "Y", "copy", "Copy the export command", "Data"),
+    Key("data.stop", "x", "stop", "Stop the export; nothing of it is left", "Data"),
+    Key("data.scope", "s", "scope", "Audit all, the approved, the newest batch in turn", "Data"),
+    Key("data.batch_before", "b", "batch(-1)", "Audit the batch before", "Data"),
+    Key("data.batch_after", "B", "batch(1)", "Audit the batch after", "Data"),
+    Key("data.look", "r", "look", "Look again", "Data"),
+    Key("data.next_page", "l,right", "page(1)", "Next page: dataset, audit, examples, left out, coverage", "Moving"),
+    Key("data.page_before", "h,left", "page(-1)", "Page before", "Moving"),
+    Key("data.down", "j,down", "move(1)", "Line down, or next example", "Moving"),
+    Key("data.up", "k,up", "move(-1)", "Line up, or example before", "Moving"),
+    Key("data.on", "space,pagedown,ctrl+d", "read(1)", "Read on", "Moving"),
+    Key("data.before", "pageup,ctrl+u,backspace", "read(-1)", "Read back", "Moving"),
+    Key("data.next_example", "J", "example(1)", "Next example", "Moving"),
+    Key("data.example_before", "K", "example(-1)", "Example before", "Moving"),
+    Key("data.supervised", "tab,right_square_bracket", "supervised(1)", "Next part that is supervised", "Moving"),
+    Key("data.supervised_before", "shift+tab,left_square_bracket", "supervised(-1)", "Part before", "Moving"),
+    Key("data.top", "g", "end(False)", "To the beginning", "Moving"),
+    Key("data.end", "G", "end(True)", "To the end", "Moving"),
+    Key("data.leave", "escape", "leave", "Leave the question, then the example", "Data"),
+    Key("data.loop", "q", "app.switch_mode('loop')", "Back to Loop", "Data"),
 )  # fmt: skip
 
 LOOP_FOOTER = (
     ("loop.go", "review"), ("loop.make", "make five"), ("loop.judge", "judge"), ("loop.content", "content"),
-    ("loop.stop", "stop"), ("loop.undo", "undo"), ("app.palette", "commands"), ("app.help", "all keys"),
+    ("loop.why", "why"), ("loop.agreement", "agreement"), ("loop.stop", "stop"), ("app.help", "all keys"),
 )  # fmt: skip
 REVIEW_FOOTER = (
     ("review.yes review.no review.na", "say"), ("review.agree", "agree"), ("review.next_quote", "quote"),
     ("read.on", "read"), ("review.approve review.reject", "decide"), ("review.undo", "undo"), ("app.help", "all"),
 )  # fmt: skip
-RUBRIC_FOOTER = (
+RUBRIC_FOOTER: tuple[tuple[str, str], ...] = (
     ("rubric.edit", "edit"), ("rubric.write", "write"), ("rubric.problem", "problem"), ("rubric.diff", "diff"),
     ("rubric.versions", "versions"), ("rubric.test", "test"), ("rubric.next_file", "next file"), ("app.help", "all"),
 )  # fmt: skip
-RUBRIC_TRIAL_FOOTER = (
+RUBRIC_TEST_FOOTER: tuple[tuple[str, str], ...] = (
+    ("rubric.ask", "ask"), ("rubric.retest", "ask twice"), ("rubric.stop", "stop"), ("rubric.leave", "close"),
+    ("rubric.back", "review"), ("app.help", "all"),
+)  # fmt: skip
+RUBRIC_TRIAL_FOOTER: tuple[tuple[str, str], ...] = (
     ("rubric.ask", "ask"), ("rubric.keep", "keep"), ("rubric.go_back", "go back"), ("rubric.diff", "diff"),
     ("rubric.retest", "ask twice"), ("rubric.stop", "stop"), ("rubric.back", "review"), ("app.help", "all"),
+)  # fmt: skip
+
+DATA_FOOTER = (
+    ("data.export", "export"), ("data.what", "tokenizer"), ("data.next_page", "page"), ("data.scope", "scope"),
+    ("data.go", "example"), ("data.copy", "copy command"), ("data.look", "again"), ("app.help", "all keys"),
+)  # fmt: skip
+DATA_READ_FOOTER = (
+    ("data.on", "read on"), ("data.supervised", "lit part"), ("data.next_example data.example_before", "example"),
+    ("data.leave", "list"), ("data.export", "export"), ("app.help", "all keys"),
 )  # fmt: skip
 
 
@@ -154,7 +197,7 @@ def key_names(keys: str, *, limit: int = 9) -> str:
 def footer(words: Iterable[tuple[str, str]], keymap: Mapping[str, str], width: int) -> str:
     """`y n x say · enter agree · …` from (ids, word), with the keys the user gave them, as far as there is room. The
     last, which leads to all others, is always there."""
-    known = {key.id: key.keys for key in (*APP, *LOOP, *REVIEW, *RUBRIC)}
+    known = {key.id: key.keys for key in (*APP, *LOOP, *REVIEW, *RUBRIC, *DATA)}
     parts = []
     for ids, word in words:
         names = [key_names(keymap.get(id, known[id]), limit=1) for id in ids.split()]
@@ -172,7 +215,7 @@ def read_keymap(path: Path) -> tuple[dict[str, str], list[str]]:
         return {}, []
     except (OSError, ValueError) as error:
         return {}, [f"{path}: cannot be read ({error}); keys stay as they are"]
-    known = {key.id for key in (*APP, *LOOP, *REVIEW, *RUBRIC)}
+    known = {key.id for key in (*APP, *LOOP, *REVIEW, *RUBRIC, *DATA)}
     keymap, problems = {}, []
     for id, keys in found.items() if isinstance(found, dict) else ():
         if id not in known or not isinstance(keys, str):

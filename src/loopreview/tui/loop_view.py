@@ -6,8 +6,10 @@ from typing import Any
 from textual.content import Content
 
 from loopreview.models.settings import Settings
+from loopreview.rules.agreement import LOW_CEILING
 from loopreview.tui.live import Live, LiveRow
 from loopreview.tui.page import cells_of, clip
+from loopreview.tui.why_view import alarms
 from loopreview.tui.widgets.interval import interval_bar, scale_line
 
 Status = Mapping[str, Any]
@@ -57,13 +59,23 @@ def table(status: Status, chosen: int, width: int, height: int, target: float) -
     scale = scale_line(bar, target=target)
     lines = [Content(f" batch  prompts  {'pass':>6}  {scale}  {'95 %':>6}  {'cost':>7}  review").stylize("bold")]
     pooled = _pooled(status, named, bar, target)
-    room = height - 1 - (1 if pooled else 0)
-    first = 0 if len(rows) <= room else max(0, min(chosen - room // 2, len(rows) - room))
-    for number in range(first, min(len(rows), first + max(1, room))):
+    for number in _rows_shown(len(rows), chosen, height - 1 - (1 if pooled else 0)):
         lines.append(_batch(rows[number], named, bar, target, number == chosen))
     if pooled:
         lines.append(pooled)
     return Content("\n").join(lines)
+
+
+def _rows_shown(count: int, chosen: int, room: int) -> range:
+    first = 0 if count <= room else max(0, min(chosen - room // 2, count - room))
+    return range(first, min(count, first + max(1, room)))
+
+
+def row_at(status: Status, chosen: int, height: int, y: int) -> int | None:
+    """Which batch stands in line `y` of the table, as its place in the list."""
+    pooled = _pooled(status, versions(status), 12, 0.7) is not None
+    shown = _rows_shown(len(status["batches"]), chosen, height - 1 - (1 if pooled else 0))
+    return shown[y - 1] if 1 <= y <= len(shown) else None
 
 
 def _batch(row: Mapping[str, Any], named: Mapping[str, str], bar: int, target: float, chosen: bool) -> Content:
@@ -115,7 +127,9 @@ def advice(status: Status, width: int) -> Content:
     if gate.get("n"):
         chance = "" if gate.get("p_reaches") is None else f", P(≥ 70 %) {gate['p_reaches']:.2f}".replace("0.", ".", 1)
         more = gate.get("more_needed")
-        settle = "at this rate no number settles it" if more is None else f"about {more} more settle it"
+        settle = {None: "at this rate no number settles it", 0: "that settles it"}.get(
+            more, f"about {more} more settle it"
+        )
         lines.append(_line(f"{gate['passed']} of {gate['n']} passed{chance} · {settle}", width))
     rules = status.get("rule_counts") or {}
     parts = []
@@ -125,8 +139,11 @@ def advice(status: Status, width: int) -> Content:
     flags = status["flags"]
     said = f"flags: {flags['false_positive']} FP  {flags['false_negative']} FN  {flags['gaps']} gaps"
     lines += [Content(f" {line}") for line in _spread(parts, said, width - 2)]
+    alarm = alarms(status)
+    if alarm:
+        lines.append(_line(f"{alarm} · w why", width).stylize("$text-warning"))
     ceiling = status.get("panel_ceiling")
-    if ceiling is not None and ceiling < 0.7:
+    if ceiling is not None and ceiling < LOW_CEILING:
         text = f"these judges would pass only {100 * ceiling:.0f} % of perfect transcripts: fewer judges, or majority"
         lines.append(_line(text, width).stylize("$text-warning"))
     return Content("\n").join(lines)
@@ -152,15 +169,23 @@ def _line(text: str, width: int) -> Content:
     return Content(" " + clip(text, width - 1))
 
 
-def live(running: Live, cost: float | None, judges: Sequence[str], width: int, height: int) -> Content:
-    """The running job: how long, what is left, and a bar for each transcript."""
+def live(running: Live, cost: str, judges: Sequence[str], width: int, height: int) -> Content:
+    """The running job: how long, what is left, its `cost`, and a bar for each transcript."""
     lines = [_line(_running(running, cost, judges), width).stylize("bold")]
     for row in running.rows[: max(0, height - 1)]:
         lines.append(_live_row(row, width))
     return Content("\n").join(lines)
 
 
-def _running(running: Live, cost: float | None, judges: Sequence[str]) -> str:
+def spent(cost: float | None, expected: float | None, budget: float | None) -> str:
+    """`$0.31 of about $0.47`, or of the budget where nobody asked what it would cost; empty where it costs nothing."""
+    if not cost and not expected:
+        return ""
+    of = f" of about {money(expected)}" if expected else f" of at most {money(budget)}" if budget else ""
+    return money(cost) + of
+
+
+def _running(running: Live, cost: str, judges: Sequence[str]) -> str:
     minutes, seconds = divmod(int(running.seconds), 60)
     what = f"batch {running.batch}" if running.batch is not None else running.label or "a job"
     parts = [f"{what} running", f"{minutes}:{seconds:02}"]
@@ -173,7 +198,7 @@ def _running(running: Live, cost: float | None, judges: Sequence[str]) -> str:
     elif running.total:
         parts.append(f"{running.done} of {running.total}")
     if cost:
-        parts.append(money(cost))
+        parts.append(cost)
     if running.note:
         parts.append(running.note)
     return " · ".join(parts)
@@ -213,6 +238,9 @@ def next_step(status: Status, settings: Settings, running: Live | None, chosen: 
     unjudged = next((row for row in reversed(status["batches"]) if row["unscored"] == row["n"] and row["n"]), None)
     if unjudged and settings.judges:
         return f"batch {unjudged['id']} is not judged yet: a judges it; calls and cost come first"
+    halted = next((row for row in reversed(status["batches"]) if _halted(row, status)), None)
+    if halted is not None:
+        return f"batch {halted['id']} stopped halfway, {halted['incomplete']} to finish: g goes on with it"
     if chosen is not None and chosen["n"] > (chosen.get("decided") or 0):
         return f"enter reviews batch {chosen['id']}: {_undecided(chosen)} left"
     if left:
@@ -220,13 +248,22 @@ def next_step(status: Status, settings: Settings, running: Live | None, chosen: 
     last = status["batches"][-1]
     if status["gate"]["advice"] == "iterate" and last.get("content") is None and last["origin"] == "generated":
         return f"are you content with batch {last['id']}? c yes · C no · g makes the next five"
+    fork = status.get("fork") or {}
+    mend = fork["why"] if fork.get("side") else "mend what failed most, in the prompt or in the criterion"
+    rethink = fork["why"] if fork.get("side") else "rethink prompts/assistant.md or the rubric before making more"
     words = {
         "collect": "g makes the next five",
-        "iterate": "mend what failed most, in the prompt or in the criterion, then g makes five to see",
-        "revise": "rethink prompts/assistant.md or the rubric before making more, then g makes five to see",
+        "iterate": f"{mend}, then g makes five",
+        "revise": f"{rethink}, then g makes five",
         "scale": "the gate is open: this prompt can be scaled",
     }
     return words[status["gate"]["advice"]]
+
+
+def _halted(row: Mapping[str, Any], status: Status) -> bool:
+    """A batch that the present prompts and models would go on with."""
+    own = row["origin"] == "generated" and row.get("generation_version") == status.get("generation_version")
+    return bool(own and row.get("incomplete"))
 
 
 def _undecided(row: Mapping[str, Any]) -> int:

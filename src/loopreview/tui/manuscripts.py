@@ -5,7 +5,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -21,6 +21,7 @@ from loopreview.workspace import SETTINGS, Workspace
 
 Kind = Literal["rubric", "prompt", "taxonomy", "personas", "settings"]
 _BOM = "\ufeff"
+_SYNTAX = "not valid YAML: "
 _PLACE = re.compile(r"line (\d+)(?:, column (\d+))?")
 _ITEM = re.compile(r"\s*-\s*\{?\s*(?:\"id\"|'id'|id)\s*:\s*[\"']?([A-Za-z0-9][A-Za-z0-9_.-]*)")
 
@@ -141,6 +142,18 @@ class Manuscript:
         return (found.st_mtime_ns, found.st_size, found.st_ino)
 
 
+def all_valid(root: Path, files: Iterable[Title]) -> bool:
+    """Whether every one of these files can be read and has no problem."""
+    for title in files:
+        manuscript = Manuscript(root, title)
+        try:
+            if manuscript.problems(manuscript._read()):
+                return False
+        except UserError:
+            return False
+    return True
+
+
 def problems_of(title: Title, text: str) -> list[Problem]:
     """What is wrong with `text` as the content of this file, by line."""
     readers: dict[str, Callable[[], object]] = {
@@ -167,8 +180,9 @@ def words_of(problem: Problem) -> str:
     """`line 12: unknown key …`; a place that YAML only noticed later is named as that."""
     if not problem.line:
         return problem.message
-    noticed = "noticed at " if problem.message.startswith("not valid YAML") else ""
-    return f"{noticed}line {problem.line}: {problem.message}"
+    if problem.message.startswith(_SYNTAX):
+        return f"noticed at line {problem.line}: {problem.message.removeprefix(_SYNTAX)}"
+    return f"line {problem.line}: {problem.message}"
 
 
 def outline(text: str) -> list[tuple[int, str]]:

@@ -13,6 +13,7 @@ from loopreview.models.review import Event, EventKind
 from loopreview.models.verdict import JudgeAnswer
 from loopreview.tui.guard import Guard
 from loopreview.tui.sheet import Sheet, Stop, counted
+from loopreview.workspace import DATABASE
 
 Tone = Literal["plain", "flag", "error"]
 DONE = {"approve": "approved", "reject": "rejected"}
@@ -45,6 +46,12 @@ class Hint:
 
     text: str
     tone: Tone = "plain"
+
+
+def reason(error: UserError) -> str:
+    """What went wrong, without the path of the database: it would fill the line, and there is only one."""
+    text = str(error)
+    return text.partition(f"{DATABASE}: ")[2] or text
 
 
 class Desk:
@@ -149,6 +156,13 @@ class Desk:
         self.open(first, at=at)
         if criterion in self.rows:
             self.go_to(criterion)
+
+    def reorder(self) -> None:
+        """Read the queue anew and stay where we are."""
+        open_one = [entry for entry in self.queue if self.sheet and entry[0] == self.sheet.id]
+        found = self.books.queue()
+        here = {id for id, _ in found}
+        self.queue = [*(entry for entry in open_one if entry[0] not in here), *found]
 
     def open(self, transcript: str, *, at: float = 0.0) -> bool:
         """Open a transcript at its first criterion to answer; False (and the reason as hint) where that fails."""
@@ -335,7 +349,7 @@ class Desk:
         try:
             event = turn()
         except UserError as error:
-            self.hint = Hint(f"not done: {error}", "error")
+            self.hint = Hint(f"not done: {reason(error)}", "error")
             return None
         if event is None:
             self.hint = Hint(nothing)
@@ -358,7 +372,7 @@ class Desk:
         try:
             warnings = self.books.record(sheet, kind, **fields)
         except UserError as error:
-            self.hint = Hint(f"not saved: {error}", "error")
+            self.hint = Hint(f"not saved: {reason(error)}", "error")
             return None
         self._note_decision()
         return warnings

@@ -5,24 +5,24 @@ from typing import Any, NamedTuple
 
 from textual.content import Content
 
-from loopreview.loop.rubric_flips import Comparison, Flip, JudgeFlips
+from loopreview.loop.rubric_flips import Flip, JudgeFlips
 from loopreview.models.rubric import Criterion
 from loopreview.rules.agreement import MERGED
 from loopreview.rules.documents import Problem
 from loopreview.rules.rubric import FEWEST_EXAMPLES, MOST_EXAMPLES
 from loopreview.tui.manuscripts import Title, words_of
-from loopreview.tui.page import clip, fold
+from loopreview.tui.page import cells_of, clip, fold
 from loopreview.tui.rewording import Trial
-from loopreview.tui.widgets.card import Line, paint
+from loopreview.tui.widgets.card import Line
 
 NAMES = {"rubric": "Rubric", "prompt": "Prompt", "taxonomy": "Taxonomy", "personas": "Personas", "settings": "Settings"}
 ABOUT = {
-    "rubric": "The rubric: what is asked of each transcript. Put the cursor on a criterion to see its examples, how far "
-    "judges and people agree on it, and what an edit changed.",
-    "user_sim": "Who plays the user. {{persona}} and {{topics}} are put in for each transcript. A change begins a new "
+    "rubric": "The rubric: what is asked of each transcript. Put the cursor on a criterion to see its examples, how "
+    "far judges and people agree on it, and what an edit changed.",
+    "user_sim": "Who plays the user. {{persona}} and {{topics}} are put in for each transcript. A change begins a "
+    "new line in the gate: batches made from now on are counted apart.",
+    "assistant": "The assistant you want to improve. It sees this and the conversation only. A change begins a new "
     "line in the gate: batches made from now on are counted apart.",
-    "assistant": "The assistant you want to improve. It sees this and the conversation only. A change begins a new line "
-    "in the gate: batches made from now on are counted apart.",
     "system": "The system message of the training data: what the trained model will be told. Nothing is judged or made "
     "anew when it changes.",
     "assessor": "What the judges are told. {{transcript}} comes first, then {{criteria}}, so that providers can reuse "
@@ -58,12 +58,12 @@ def header(state: FileState, width: int) -> Content:
         n = len(state.problems)
         parts.append(f"{n} problem{'' if n == 1 else 's'}{'' if state.saved else ', not saved'}")
     elif not state.saved:
-        parts.append("valid, not saved")
+        parts.append("not saved" if state.conflict else "valid, not saved")
     if state.conflict:
         parts.append("changed on disk too")
     parts.append(f"disk {state.version[:4]}" if state.version else "not on disk")
-    said = " · ".join(parts)
     place = f"{state.number}/{state.of}"
+    said = clip(" · ".join(parts), width - len(name) - len(place) - 18)
     path = clip(state.title.name, max(8, width - len(name) - len(said) - len(place) - 10))
     gap = max(1, width - len(name) - len(path) - len(said) - len(place) - 8)
     return Content.assemble((f" {name}", "bold"), f"  {path} · {said}", " " * gap, f"{place} ")
@@ -74,7 +74,7 @@ def problem_line(problems: Sequence[Problem], line: int, width: int) -> Content:
     below = [problem for problem in problems if problem.line >= line]
     here = below[0] if below else problems[0]
     number = problems.index(here) + 1
-    more = f" · {number} of {len(problems)}, ] next" if len(problems) > 1 else ""
+    more = f" · {number}/{len(problems)}" if len(problems) > 1 else ""
     text = clip(f"→ {words_of(here)}", max(10, width - len(more)))
     return Content.assemble((text, "bold $text-warning"), more)
 
@@ -88,23 +88,23 @@ def message(text: str, tone: str, width: int) -> Content:
 
 def trial_lines(trial: Trial, width: int, height: int) -> list[Line]:
     """Fixed and broken for each judge, then the flips themselves, in `height` lines."""
-    lines: list[Line] = []
     many = len(trial.comparisons) > 1
-    for comparison in trial.comparisons:
-        lines.append(_trial_title(trial, comparison, width, many))
-        if not comparison.labelled:
-            lines += _folded("nobody has labelled this criterion yet: y n x in Review are its tests", width, "dim")
-        elif many and len(trial.comparisons) > 2:
-            lines.append(_row(next(row for row in comparison.judges if row.backend == MERGED), width))
-        else:
-            lines += _table(comparison, width)
+    lines: list[Line] = _of_many(trial, width) if many else []
+    if not many:
+        for comparison in trial.comparisons:
+            lines.append(_trial_title(trial.title, comparison.labelled, comparison.waiting, width))
+            if comparison.labelled:
+                lines += [_head("", width), *(_row(row, _name(row), width) for row in comparison.judges)]
+            else:
+                said = "nobody has labelled this criterion yet: y n x in Review are its tests"
+                lines += _folded(said, width, "dim")
     if not trial.comparisons:
         lines.append(((clip(f"{trial.title}: no earlier wording to hold it against", width), ""),))
     unlike = sum(comparison.unlike for comparison in trial.comparisons)
     flips = trial.flips
     notes: list[Line] = []
     if unlike:
-        said = f"{unlike} answers were asked with other criteria than before; t asks both wordings alike"
+        said = f"{unlike} were asked beside other criteria than before; t asks both alike"
         notes = _folded(said, width, "dim")
     room = height - len(lines) - len(notes)
     if flips and room > 0:
@@ -115,31 +115,52 @@ def trial_lines(trial: Trial, width: int, height: int) -> list[Line]:
     return [*lines, *notes][:height]
 
 
-def _trial_title(trial: Trial, comparison: Comparison, width: int, many: bool) -> Line:
-    title = comparison.criterion if many else trial.title
-    labels = f"{comparison.labelled} label{'' if comparison.labelled == 1 else 's'}"
-    waiting = f" · {comparison.waiting} answers to come" if comparison.waiting else ""
-    return ((clip(title, max(8, width - len(labels) - len(waiting) - 3)), "bold"), (f" · {labels}{waiting}", ""))
+def _trial_title(title: str, labelled: int, waiting: int, width: int) -> Line:
+    labels = f" · {labelled} label{'' if labelled == 1 else 's'}"
+    to_come = f" · {waiting} to come" if waiting else ""
+    return ((clip(title, max(8, width - len(labels) - len(to_come))), "bold"), (f"{labels}{to_come}", ""))
 
 
-def _table(comparison: Comparison, width: int) -> list[Line]:
-    wide = width >= 60
-    head = f"{'':<10}{'n':>4}{'fixed':>7}{'broken':>8}{'kept':>6}"
-    lines: list[Line] = [((head + (f"{'p':>8}  asked twice" if wide else f"{'p':>6}"), "dim"),)]
-    return lines + [_row(row, width) for row in comparison.judges]
+def _of_many(trial: Trial, width: int) -> list[Line]:
+    """Several criteria: the panel's row of each that has labels."""
+    labelled = [comparison for comparison in trial.comparisons if comparison.labelled]
+    count, waiting = sum(c.labelled for c in labelled), sum(c.waiting for c in trial.comparisons)
+    lines: list[Line] = [_trial_title(trial.title, count, waiting, width), _head("panel", width)]
+    for comparison in labelled:
+        row = next(row for row in comparison.judges if row.backend == MERGED)
+        lines.append(_row(row, comparison.criterion, width))
+    return lines
 
 
-def _row(row: JudgeFlips, width: int) -> Line:
-    name = "panel" if row.backend == MERGED else row.backend
+def _head(first: str, width: int) -> Line:
+    head = f"{first:<10}{'n':>4}{'fixed':>7}{'broken':>8}{'kept':>6}"
+    return ((head + (f"{'p':>8}  asked twice" if _is_wide(width) else f"{'p':>6}"), "dim"),)
+
+
+def _padded(text: str, width: int) -> str:
+    """One column: `text` in `width` cells, the last of them blank."""
+    shown = clip(text, width - 1)
+    return shown + " " * (width - sum(map(cells_of, shown)))
+
+
+def _is_wide(width: int) -> bool:
+    return width >= 66
+
+
+def _name(row: JudgeFlips) -> str:
+    return "panel" if row.backend == MERGED else row.backend
+
+
+def _row(row: JudgeFlips, name: str, width: int) -> Line:
     kept = row.kept_right + row.kept_wrong
     p = "–" if row.p is None else f"{row.p:.2f}"
     style = "bold" if row.backend == MERGED else ""
-    first = f"{clip(name, 9):<10}{row.n:>4}"
+    first = f"{_padded(name, 10)}{row.n:>4}"
     changed = (
         (f"{row.fixed:>7}", "bold $text-success" if row.fixed else style),
         (f"{row.broken:>8}", "bold $text-error" if row.broken else style),
     )
-    if width >= 60:
+    if _is_wide(width):
         again = "not measured" if row.retest is None else f"{row.retest.same} of {row.retest.n} the same"
         return ((first, style), *changed, (f"{kept:>6}{p:>8}  {'' if row.backend == MERGED else again}", style))
     return ((first, style), *changed, (f"{kept:>6}{p:>6}", style))
@@ -158,15 +179,15 @@ def steady(trial: Trial) -> str:
 
 def _flip(flip: Flip, width: int, many: bool) -> Line:
     if flip.truth is None:
-        what, style = "moved ", ""
+        what, style = "moved", ""
     elif flip.after == flip.truth or (flip.truth == "NO" and flip.after == "INVALID_NA"):
-        what, style = "fixed ", "$text-success"
+        what, style = "fixed", "$text-success"
     else:
         what, style = "broken", "$text-error"
     place = f"{flip.transcript} {flip.criterion}" if many else flip.transcript
     says = f" · label {flip.truth}" if flip.truth else " · no label"
-    text = f" {place} {flip.backend} {flip.before} → {flip.after}{says}"
-    return ((what, f"bold {style}".strip()), (clip(text, width - len(what) - 1), ""))
+    text = f"{place} {flip.backend} {flip.before} → {flip.after}{says}"
+    return ((f"{what} ", f"bold {style}".strip()), (clip(text, width - len(what) - 1), ""))
 
 
 # The side pane
@@ -241,13 +262,15 @@ def _agreement(aside: Aside, width: int) -> list[Line]:
             name = "panel" if row["backend"] == MERGED else row["backend"]
             mark = "" if population == "fresh" else "*"
             numbers = "".join(f"{_number(row[key]):>7}" for key in ("kappa", "tpr", "tnr"))
-            lines.append(((f" {clip(name, 8) + mark:<9}", ""), (f"{row['n']:>6}{numbers}", "")))
+            lines.append(((f" {_padded(clip(name, 8) + mark, 10)}", ""), (f"{row['n']:>5}{numbers}", "")))
         if own and population == "seen":
             lines += _folded("* labels given to an earlier wording", width, "dim")
     for row in aside.agreement["humans"]:
         if row["criterion"] == aside.criterion.id:
-            lines.append(((f" {'people':<9}", ""), (f"{row['items']:>6}{_number(row['kappa']):>7}", "")))
-    return lines if len(lines) > 1 else [*lines, *_folded(" no transcript was answered in full yet", width, "dim")]
+            lines.append(((f" {'people':<10}", ""), (f"{row['items']:>5}{_number(row['kappa']):>7}", "")))
+    if len(lines) > 1:
+        return lines
+    return [*lines, *_folded("nothing to compare yet: it takes transcripts answered in full and judged", width, "dim")]
 
 
 def _number(value: float | None) -> str:

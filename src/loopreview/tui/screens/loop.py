@@ -4,6 +4,7 @@ import json
 import subprocess
 from typing import TYPE_CHECKING, Any
 
+from textual import events, on
 from textual.app import ComposeResult
 from textual.content import Content
 from textual.screen import Screen
@@ -15,6 +16,9 @@ from loopreview.tui import keys, loop_view
 from loopreview.tui.counting import run_loopreview
 from loopreview.tui.live import Live
 from loopreview.tui.page import clip
+from loopreview.tui.review_desk import reason
+from loopreview.tui.why_view import why_lines
+from loopreview.tui.widgets.card import paint
 
 if TYPE_CHECKING:
     from loopreview.tui.app import LoopReview
@@ -36,10 +40,13 @@ class Loop(Screen[None]):
         self.chosen: int | None = None
         """The id of the chosen batch."""
         self.said, self.tone = "", ""
-        self.asked: tuple[str, list[str]] | None = None
-        """The job that `enter` would start, once its cost was shown: kind and arguments."""
+        self.asked: tuple[str, list[str], float | None] | None = None
+        """The job that `enter` would start, once its cost was shown: kind, arguments, dollars."""
         self._process: subprocess.Popen[bytes] | None = None
         self._process_kind = ""
+        self._expected: float | None = None
+        """What the job that was started here was said to cost."""
+        self._room = 4
         self._version = -1
         self._shown: dict[str, Content] = {}
 
@@ -48,7 +55,7 @@ class Loop(Screen[None]):
         yield Static(" reading …", id="batches", markup=False)
         yield Static(id="advice", markup=False)
         yield Static(id="live", markup=False)
-        yield Static(id="space")
+        yield Static(id="space", markup=False)
         yield Static(id="next", markup=False)
         yield Static(id="foot", markup=False)
 
@@ -86,7 +93,7 @@ class Loop(Screen[None]):
     def _look(self) -> None:
         """See what the running job, or another process, wrote."""
         if self._process is not None and self._process.poll() is not None:
-            code, self._process = self._process.returncode, None
+            code, self._process, self._expected = self._process.returncode, None, None
             self.app.counter.ask()
             if code not in (0, 130):
                 why = jobs.last_words(self.app.workspace.root, self._process_kind)
@@ -124,21 +131,23 @@ class Loop(Screen[None]):
             rows = status["batches"]
             at = next((n for n, row in enumerate(rows) if row["id"] == self.chosen), 0)
             if rows:
-                most = max(4, height - 11 - (min(8, len(self.live.rows) + 1) if running else 0))
-                self._put(
-                    "batches", loop_view.table(status, at, width - 1, most, settings.target_pass_rate), layout=True
-                )
+                self._room = max(4, height - 11 - (min(8, len(self.live.rows) + 1) if running else 0))
+                table = loop_view.table(status, at, width - 1, self._room, settings.target_pass_rate)
+                self._put("batches", table, layout=True)
                 self._put("advice", loop_view.advice(status, width - 1), layout=True)
             else:
                 self._put("batches", Content(f"\n No batch yet.\n\n {_first(settings.judges)}"), layout=True)
         if running is not None:
-            cost = None
             row = next((r for r in (status or {"batches": []})["batches"] if r["id"] == running.batch), None)
-            if row is not None:
-                cost = row.get("cost_usd")
+            cost = loop_view.spent(row.get("cost_usd") if row else None, self._expected, settings.budget_usd)
             self._put("live", loop_view.live(running, cost, list(settings.judges), width - 1, 8), layout=True)
         else:
             self._put("live", Content(""), layout=True)
+        # Where there is room, what lies behind the advice stands below it.
+        room = self.query_one("#space", Static).size.height - 1
+        behind = status is not None and status["batches"] and running is None and room >= 14
+        lines = why_lines(status, min(width - 4, 90))[:room] if status is not None and behind else []
+        self._put("space", paint(lines))
         text, tone = self.said, self.tone
         if not text and status is not None:
             text = loop_view.next_step(status, settings, running, self.chosen_row)
@@ -164,6 +173,22 @@ class Loop(Screen[None]):
             self.chosen = ids[max(0, min(len(ids) - 1, ids.index(self.chosen) + step))]
         self.said, self.asked = "", None
         self.repaint()
+
+    @on(events.Click, "#batches")
+    def _batch_clicked(self, event: events.Click) -> None:
+        rows = self.status["batches"] if self.status else []
+        at = next((n for n, row in enumerate(rows) if row["id"] == self.chosen), 0)
+        place = loop_view.row_at(self.status, at, self._room, event.y) if self.status and rows else None
+        if place is not None:
+            self.action_choose(place - at)
+
+    def action_why(self) -> None:
+        """Show what lies behind the advice."""
+        from loopreview.tui.screens.pages import Page
+
+        status = self.status
+        if status is not None:
+            self.app.push_screen(Page("Why", lambda width: why_lines(status, width)))
 
     def action_go(self) -> None:
         """Start what was asked about, else review the chosen batch."""
@@ -228,11 +253,11 @@ class Loop(Screen[None]):
             self._say(f"{what}: nothing to ask, every verdict is current")
             return
         price = "price unknown" if cost is None else f"about ${cost:.2f}"
-        self.asked = (kind, args)
+        self.asked = (kind, args, cost)
         self._say(f"{what}: {calls} calls, {price} · enter starts · esc leaves", "ask")
 
-    def _start(self, kind: str, args: list[str]) -> None:
-        self.asked = None
+    def _start(self, kind: str, args: list[str], expected: float | None) -> None:
+        self.asked, self._expected = None, expected
         try:
             self._process, self._process_kind = jobs.start(self.app.workspace.root, kind, args), kind
         except OSError as error:
@@ -267,7 +292,7 @@ class Loop(Screen[None]):
                 self.app.workspace, "content", reviewer=self.app.reviewer, batch=self.chosen, data={"yes": yes}
             )
         except UserError as error:
-            self._say(f"not saved: {error}", "error")
+            self._say(f"not saved: {reason(error)}", "error")
             return
         self._say(f"you are {'content' if yes else 'not content'} with batch {self.chosen} · u takes it back")
         self.app.counter.ask()
@@ -278,7 +303,7 @@ class Loop(Screen[None]):
         try:
             event = review.undo(self.app.workspace, self.app.reviewer)
         except UserError as error:
-            self._say(f"not done: {error}", "error")
+            self._say(f"not done: {reason(error)}", "error")
             return
         if event is None:
             self._say("nothing to take back")

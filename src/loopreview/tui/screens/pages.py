@@ -83,10 +83,10 @@ class Versions(ModalScreen[tuple[str, Version] | None]):
         *_READING,
     ]
 
-    def __init__(self, title: str, versions: Sequence[Version], *, chosen: int = 0) -> None:
+    def __init__(self, title: str, versions: Sequence[Version]) -> None:
         super().__init__()
         self._title, self._versions = title, list(versions)
-        self.chosen = max(0, min(chosen, len(self._versions) - 1))
+        self.chosen = 0
         self.rates: dict[str, str] = {}
         """hash → how many passed under it, once that is counted."""
 
@@ -94,7 +94,7 @@ class Versions(ModalScreen[tuple[str, Version] | None]):
         yield Static(Content.assemble((safe(self._title, keep_newlines=False), "bold")), id="title")
         with VerticalScroll(id="box", can_focus=False):
             yield Static(id="lines", markup=False)
-        keys = "d what differs from the text · enter takes it into the text, unwritten · esc closes"
+        keys = "d difference · enter takes it into the text, unwritten · esc closes"
         yield Static(Content(keys), id="foot")
 
     def on_mount(self) -> None:
@@ -108,11 +108,11 @@ class Versions(ModalScreen[tuple[str, Version] | None]):
         width = self.query_one("#box").size.width - 2
         if width <= 0:
             return
-        lines: list[Line] = [((f"  {'version':<9} {'first used (UTC)':<17} {'passed':<12}", "dim"), (" changed", "dim"))]
+        lines: list[Line] = [((f"  {'version':<9} {'first used (UTC)':<17} {'passed':<12} changed", "dim"),)]
         for place, version in enumerate(self._versions):
             here = place == self.chosen
             when = version.at[:16].replace("T", " ") or "not used yet"
-            rate = "" if version.now and not version.at else self.rates.get(version.hash, "…" if self.rates == {} else "–")
+            rate = self.rates.get(version.hash, "–" if self.rates else "…")
             what = ("now · " if version.now else "") + version.what
             head = f"{'>' if here else ' '} {version.hash[:8]:<9} {when:<17} {rate:<12} "
             lines.append(((head + clip(what, max(4, width - len(head))), "bold reverse" if here else ""),))

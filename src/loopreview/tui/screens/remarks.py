@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, cast
 from loopreview.models.errors import UserError
 from loopreview.models.rubric import Example, Label
 from loopreview.rules.safe_text import safe
-from loopreview.store import examples
-from loopreview.tui.filters import FILTERS
+from loopreview.store import batches, examples
+from loopreview.tui.filters import FILTERS, TEXT
 from loopreview.tui.review_desk import Hint
+from loopreview.tui.screens.better import BetterReply
 from loopreview.tui.screens.dialog import Dialog, Field, OneOf
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ def bad(screen: "Review") -> None:
 
 
 def better(screen: "Review") -> None:
-    """Write a better reply for the exchange in view."""
+    """Write a better reply for the exchange in view, or draw one from the assistant."""
     desk, exchange = screen.desk, _exchange_here(screen)
     sheet = desk.sheet
     if sheet is None or exchange is None:
@@ -166,21 +167,23 @@ def better(screen: "Review") -> None:
         text = texts["note"].strip()
         if not text or text == reply.strip():
             return "change the reply first, or leave with esc"
-        if not desk.remark("mark", data={"exchange": exchange, "better": text}):
+        data: dict[str, object] = {"exchange": exchange, "better": text}
+        if dialog.model and text == dialog.drawn.strip():
+            data["drawn_from"] = dialog.model
+        if not desk.remark("mark", data=data):
             return desk.hint.text if desk.hint else "not saved"
         desk.hint = Hint(f"a better reply for exchange {exchange} is kept · u takes it back")
         return None
 
-    screen.app.push_screen(
-        Dialog(
-            f"A better reply for exchange {exchange}",
-            [Field("note", "The reply as it should have been", reply, height=12)],
-            save=save,
-            draft={"note": desk.drafts[place]} if place in desk.drafts else None,
-            keep=lambda texts: _keep_draft(screen, place, texts),
-        ),
-        callback=lambda _: screen.repaint(),
+    dialog = BetterReply(
+        sheet.id,
+        exchange,
+        reply,
+        save=save,
+        draft={"note": desk.drafts[place]} if place in desk.drafts else None,
+        keep=lambda texts: _keep_draft(screen, place, texts),
     )
+    screen.app.push_screen(dialog, callback=lambda _: screen.repaint())
 
 
 def editor(screen: "Review") -> None:
@@ -223,19 +226,64 @@ def choose_filter(screen: "Review") -> None:
         desk.hint = Hint("blind: filters would tell what the judges said")
         screen.repaint()
         return
-    keys = {"a": "all", "d": "disagreements", "p": "false positives", "n": "false negatives", "o": "open"}
-    if desk.cursor:
-        keys["c"] = "failing"
+    keys = {
+        "a": "all", "u": "unreviewed", "d": "disagreements", "p": "false positives", "n": "false negatives",
+        "o": "open",
+    }  # fmt: skip
     answers = {key: (name, f"{name}: {FILTERS[name]}") for key, name in keys.items()}
-    if "c" in answers:
+    if desk.cursor:
         answers["c"] = ("failing", f"failing: {desk.cursor} is NO")
+    answers["t"] = (TEXT, "text: words in a message, in all batches")
+    answers["b"] = ("batch", "another batch")
     answers["w"] = ("", "what waits for a decision")
 
     def chosen(name: str | None) -> None:
-        if name is not None:
+        if name == TEXT:
+            _filter_by_text(screen)
+        elif name == "batch":
+            _other_batch(screen)
+        elif name is not None:
             screen.set_filter(name)
 
-    screen.app.push_screen(OneOf("Which transcripts of this batch?", answers), callback=chosen)
+    title = f"Which transcripts of batch {screen.books.batch}?" if screen.books.batch else "Which transcripts?"
+    screen.app.push_screen(OneOf(title, answers), callback=chosen)
+
+
+def _filter_by_text(screen: "Review") -> None:
+    def save(texts: dict[str, str]) -> str | None:
+        words = " ".join(texts["note"].split())
+        if not words:
+            return "write a word first, or leave with esc"
+        if screen.set_filter(TEXT, words=words):
+            return None
+        return screen.desk.hint.text if screen.desk.hint else "nothing found"
+
+    label = 'Words that stand in one message; "in quotes" together'
+    field = Field("note", label, screen.books.filter_words, height=1)
+    screen.app.push_screen(Dialog("Find transcripts by their words", [field], save=save))
+
+
+def _other_batch(screen: "Review") -> None:
+    def save(texts: dict[str, str]) -> str | None:
+        try:
+            batch = batches.get(screen.app.workspace.store, int(texts["note"].strip()))
+        except ValueError:
+            return "write the number of a batch, as Loop lists them"
+        except UserError as error:
+            return str(error)
+        if screen.set_filter("", batch=batch.id):
+            return None
+        return f"batch {batch.id} has no transcript"
+
+    screen.app.push_screen(Dialog("Review another batch", [Field("note", "Its number", height=1)], save=save))
+
+
+def agreement(screen: "Review") -> None:
+    if screen.desk.blind:
+        screen.desk.hint = Hint("blind: agreement would tell how the judges answer")
+        screen.repaint()
+        return
+    screen.app.action_agreement()
 
 
 REMARKS: dict[str, Callable[["Review"], None]] = {
@@ -249,4 +297,5 @@ REMARKS: dict[str, Callable[["Review"], None]] = {
     "copy": copy,
     "markdown": markdown,
     "choose_filter": choose_filter,
+    "agreement": agreement,
 }

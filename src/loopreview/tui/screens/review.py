@@ -1,35 +1,31 @@
 """Review: reading with a pencil."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import Any, Literal
 
 from textual import events, on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.screen import Screen
 from textual.timer import Timer
-from textual.widgets import Input, Static
+from textual.widgets import Static
 
 from loopreview.models.errors import UserError
 from loopreview.models.verdict import JudgeAnswer
 from loopreview.tui import keys
 from loopreview.tui.books import WorkspaceBooks
 from loopreview.tui.review_desk import Desk, Hint
-from loopreview.tui.search import Search
+from loopreview.tui.screens.reading import Reading
 from loopreview.tui.sheet import spans_of
 from loopreview.tui.widgets.card import card, why
-from loopreview.tui.widgets.criteria import criteria_list, ribbon, rows_shown
+from loopreview.tui.widgets.criteria import criteria_list, ribbon, ribbon_at, rows_shown
 from loopreview.tui.widgets.search_field import SearchField
 from loopreview.tui.widgets.transcript_view import Span, TranscriptView
 from loopreview.tui.wording import header, next_line, status
 
-if TYPE_CHECKING:
-    from loopreview.tui.app import LoopReview
-
 VIEWS = ("card", "why", "list", "text")
 
 
-class Review(Screen[None]):
+class Review(Reading):
     """The transcript on the left or above, what is asked about it on the right or below."""
 
     CSS_PATH = "review.tcss"
@@ -37,17 +33,13 @@ class Review(Screen[None]):
     BINDINGS = keys.bindings(keys.REVIEW)
     AUTO_FOCUS = ""
 
-    app: "LoopReview"
-
     def __init__(self) -> None:
         super().__init__()
         self.view = "card"
         self._shown: dict[str, Content] = {}
-        self.search = Search()
         self._why_offset = 0
         self._painted = ("", "")
         self._lit: object = None
-        self._top_pressed_at = 0.0
         self._keeping: Timer | None = None
         self._looking: Timer | None = None
 
@@ -87,7 +79,10 @@ class Review(Screen[None]):
         """Open the batch that Loop sent us to, else the place of the last session."""
         app = self.app
         batch, app.batch_to_review = app.batch_to_review, None
-        place = app.preferences.place(app.workspace.root) if batch is None else {"batch": batch}
+        kept: dict[str, Any] = app.preferences.place(app.workspace.root)
+        place = kept if batch is None else {"batch": batch}
+        if isinstance(kept.get("weak"), list) and not self.books.weak:
+            self.books.weak = frozenset(map(str, kept["weak"]))
         self.books.choose(place["batch"] if isinstance(place.get("batch"), int) else None)
         at = {name: str(place.get(name, "")) for name in ("transcript", "criterion")}
         try:
@@ -122,7 +117,8 @@ class Review(Screen[None]):
     def _paint_lines(self) -> None:
         desk = self.desk
         width = self.size.width
-        self._put("top", header(desk, self.app.status, self.books.batch, width))
+        batch = desk.sheet.transcript.batch if desk.sheet else self.books.batch
+        self._put("top", header(desk, self.app.status, batch, width))
         self._paint_status()
         if self.query_one("#right").display:
             wide = self.query_one("#right").size.width - 2
@@ -156,8 +152,7 @@ class Review(Screen[None]):
     def _paint_status(self) -> None:
         beside = str(self.search)
         if not beside and self.books.filter:
-            about = f" {self.books.filter_criterion}" if self.books.filter == "failing" else ""
-            beside = f"filter: {self.books.filter}{about} · esc leaves"
+            beside = f"filter: {self.books.filter_name} · esc leaves"
         shown = status(self.desk, self.text.section_in_view, self.text.share_shown, beside, self.size.width)
         self._put("status", shown)
 
@@ -202,7 +197,13 @@ class Review(Screen[None]):
     @on(events.Click, "#list")
     def _list_clicked(self, event: events.Click) -> None:
         rows = rows_shown(self.desk, self.query_one("#list").size.height)
-        criterion = rows[event.y] if 0 <= event.y < len(rows) else None
+        self._choose(rows[event.y] if 0 <= event.y < len(rows) else None)
+
+    @on(events.Click, "#ribbon")
+    def _ribbon_clicked(self, event: events.Click) -> None:
+        self._choose(ribbon_at(self.desk, self.size.width - 2, event.x - 1))
+
+    def _choose(self, criterion: str | None) -> None:
         if criterion is not None:
             self.desk.hint = None
             self.desk.go_to(criterion)
@@ -254,7 +255,12 @@ class Review(Screen[None]):
         self._keeping = None
         sheet = self.desk.sheet
         if sheet is not None:
-            place = {"batch": self.books.batch, "transcript": sheet.id, "criterion": self.desk.cursor}
+            place = {
+                "batch": self.books.batch,
+                "transcript": sheet.id,
+                "criterion": self.desk.cursor,
+                "weak": sorted(self.books.weak),
+            }
             self.app.preferences.keep_place(self.app.workspace.root, place)
 
     # Judging
@@ -284,9 +290,19 @@ class Review(Screen[None]):
             self.app.counter.ask()
 
     def counted(self, problem: str) -> None:
-        """The numbers of the header are new."""
-        if not problem:
-            self._paint_lines()
+        """The numbers of the header are new, and with them the order may be."""
+        if problem:
+            return
+        if self.books.provisional:
+            self.desk.reorder()
+        if self.app.agreement is None:
+            self.app.agreement_counter.ask()
+        self._paint_lines()
+
+    def agreed(self, problem: str) -> None:
+        """Which criteria agree weakly is known anew; the open transcript stays as it is."""
+        if self.app.agreement is not None:
+            self.books.weak = frozenset(self.app.agreement["weak"])
 
     def action_explain(self) -> None:
         self.desk.hint = Hint("A (shift) approves the transcript, R (shift) rejects it; y n x answer the criterion")
@@ -319,24 +335,7 @@ class Review(Screen[None]):
             self.desk.next_quote(step)
         self.repaint()
 
-    def action_read(self, pages: int) -> None:
-        if not self.text.read(pages):
-            self._say("the end of the transcript" if pages > 0 else "the beginning of the transcript")
-
-    def action_exchange(self, step: int) -> None:
-        if not self.text.read_exchange(step):
-            self._say("the last exchange" if step > 0 else "the first exchange")
-
-    def action_top(self) -> None:
-        now = self.app.key_at
-        if now - self._top_pressed_at < 1.0:
-            self.text.read_end(bottom=False)
-        self._top_pressed_at = now
-
-    def action_end(self) -> None:
-        self.text.read_end(bottom=True)
-
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
         self.desk.hint = Hint(text)
         self._put("next", next_line(self.desk, self.size.width - 2))
 
@@ -355,54 +354,40 @@ class Review(Screen[None]):
         self.desk.set_blind(not self.desk.blind)
         self.repaint()
 
-    # Search
+    # Search and filter
 
-    def action_search(self) -> None:
-        field = self.query_one("#search", Input)
-        field.value = ""
-        self.desk.hint = None
-        self.add_class("searching")
-        field.focus()
+    def find(self, words: str) -> None:
+        sheet = self.desk.sheet
+        if sheet is not None:
+            self.search.run(sheet.sections, words)
 
-    def action_leave(self) -> None:
-        """Leave the search, else the filter."""
-        self.desk.hint = None
-        if self.has_class("searching") or self.search.query:
-            self._close_search()
-            self.search.clear()
-        elif self.books.filter:
+    def left_search(self) -> None:
+        if self.books.filter:
             self.set_filter("")
-        self.repaint()
 
-    def set_filter(self, name: str) -> None:
-        """Go through other transcripts; an empty name for those that wait."""
-        before = self.books.filter
-        self.books.filter, self.books.filter_criterion = name, self.desk.cursor
-        if name and not self.books.queue():
-            self.books.filter = before
-            self.desk.hint = Hint(f"no transcript of batch {self.books.batch} is under “{name}”; nothing is changed")
-        else:
+    def set_filter(self, name: str, *, words: str = "", batch: int | None = None) -> bool:
+        """Go through other transcripts; an empty name for those that wait. `words`: for the filter by text; `batch`:
+        another batch than before. False, and why as the hint, where there are none."""
+        books = self.books
+        before = (books.filter, books.filter_criterion, books.filter_words, books.batch)
+        books.filter, books.filter_criterion, books.filter_words = name, self.desk.cursor, words
+        books.batch = batch or books.batch
+        try:
+            if (name or batch) and not books.queue():
+                nothing = f"no transcript of batch {books.batch} is under “{books.filter_name}”"
+                nothing = f"no message has “{words}”" if words else nothing
+                still = "; they are still being counted" if books.provisional else "; nothing is changed"
+                books.filter, books.filter_criterion, books.filter_words, books.batch = before
+                self.desk.hint = Hint(nothing + still)
+                return False
             self.desk.start(at=self.app.key_at)
-        self.repaint()
-
-    def _close_search(self) -> None:
-        self.remove_class("searching")
-        self.set_focus(None)
-
-    @on(Input.Changed, "#search")
-    def _search_for(self, event: Input.Changed) -> None:
-        if self.desk.sheet is None or not self.has_class("searching"):
-            return
-        self.search.run(self.desk.sheet.sections, event.value)
-        self.repaint()
-
-    @on(Input.Submitted, "#search")
-    def _search_done(self) -> None:
-        self._close_search()
-        if not self.search.found:
-            self.desk.hint = Hint(f"nothing found for “{self.search.query}”")
-            self.search.clear()
-        self.repaint()
+        except UserError as error:
+            books.filter, books.filter_criterion, books.filter_words, books.batch = before
+            self.desk.hint = Hint(str(error), "error")
+            return False
+        finally:
+            self.repaint()
+        return True
 
     # Remarks and what else concerns the text: see screens/remarks.py
 

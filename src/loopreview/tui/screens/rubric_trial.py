@@ -1,33 +1,30 @@
 """What follows from writing a file: what became stale, what asking costs, what flipped, and the way back."""
 
 import json
+import signal
 import subprocess
 from typing import TYPE_CHECKING, Any
 
 from loopreview import jobs
 from loopreview.loop.rubric_flips import Flip
-from loopreview.loop.rubric_versions import changes, find_version, rubric_versions, unified
+from loopreview.loop.rubric_versions import find_version
 from loopreview.models.errors import UserError
-from loopreview.models.rubric import Rubric
-from loopreview.store import batches, versions
+from loopreview.store import batches
 from loopreview.tui.counting import run_loopreview
-from loopreview.tui.live import Live
-from loopreview.tui.manuscripts import Title
+from loopreview.tui.manuscripts import titles, words_of
 from loopreview.tui.rewording import Rewording, Trial, assessor_trial, earlier_trial, rubric_trial
-from loopreview.tui.rubric_view import diff_lines
-from loopreview.tui.screens.pages import Page, Version, Versions
-from loopreview.tui.shield import shield, unshield
+from loopreview.tui.shield import unshield
 from loopreview.workspace import Workspace
 
 if TYPE_CHECKING:
-    from loopreview.tui.screens.rubric import OpenFile
-    from loopreview.tui.screens.rubric import Rubric as RubricScreen
+    from loopreview.tui.screens.rubric import Rubric
+    from loopreview.tui.screens.rubric_files import OpenFile
 
 
 class TrialRunner:
     """Belongs to one screen. Nothing is asked before its calls and cost were shown and a key of its own was pressed."""
 
-    def __init__(self, screen: "RubricScreen") -> None:
+    def __init__(self, screen: "Rubric") -> None:
         self.screen = screen
         self.workspace: Workspace = screen.app.workspace
         self.shown: Trial | None = None
@@ -38,7 +35,7 @@ class TrialRunner:
         self._job: tuple[str, list[str]] | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._kind = ""
-        self._live = Live(self.workspace)
+        self._done, self._total, self._offset = 0, 0, 0
         self._last: Trial | None = None
         self._generation = self._generation_now()
 
@@ -60,9 +57,9 @@ class TrialRunner:
     @property
     def hint(self) -> str:
         """What to do next; empty where this has no say."""
-        if self._process is not None or (self._live.job is not None and self.shown is not None):
-            total = f" of {self._live.total}" if self._live.total else ""
-            return f"asking the judges: {self._live.done}{total} · x stops, what was answered stays"
+        if self._process is not None:
+            total = f" of {self._total}" if self._total else ""
+            return f"asking the judges: {self._done}{total} · x stops, what was answered stays"
         if self.shown is None:
             return ""
         ways = ["y keeps the edit", "b goes back to the text before"] if self.rewording is not None else ["esc closes"]
@@ -86,19 +83,21 @@ class TrialRunner:
             return
         self.changed(file)
 
-    def changed(self, file: "OpenFile") -> None:
+    def changed(self, file: "OpenFile", how: str = "written") -> None:
         """A file has another content on disk, written here or elsewhere: say what follows."""
         manuscript, screen = file.manuscript, self.screen
-        if manuscript.problems(manuscript.disk):
+        if problems := manuscript.problems(manuscript.disk):
+            screen.say(f"{how} · {words_of(problems[0])}", "error")
             return
         judges = dict(self.workspace.settings.judges)
         try:
             self.workspace.refresh()
             before, self._generation = self._generation, self._generation_now()
+            screen.titles = titles(self.workspace)
             screen.forget_labels()
             found = self._trial(file)
         except UserError as error:
-            screen.say(f"written, but {error}", "error")
+            screen.say(f"{how} · {error}", "error")
             return
         screen.app.counter.ask()
         screen.counter.ask()
@@ -106,12 +105,12 @@ class TrialRunner:
         if found is None:
             if self.rewording is not None and self.rewording.name == manuscript.title.name:
                 self.rewording = self.shown = None
-            screen.say(self._consequence(file, before, judges))
+            screen.say(f"{how} · {self._consequence(file, before, judges)}")
             manuscript.settled = manuscript.disk
             return
         self.rewording = self.shown = found
         found.look()
-        self._estimate("assess", found.job, found.title)
+        self._estimate("assess", found.job, found.title, how)
 
     def _trial(self, file: "OpenFile") -> Rewording | None:
         manuscript = file.manuscript
@@ -130,31 +129,35 @@ class TrialRunner:
         if file.manuscript.settled == file.manuscript.disk:
             return "as before: the earlier verdicts count again, nothing is asked"
         if title.part == "system":
-            return "written · it is the system message of the next export; nothing is judged or made anew"
+            return "it is the system message of the next export; nothing is judged or made anew"
         if generation != self._generation and self._generation is not None:
             made = [b.id for b in batches.listed(self.workspace.store) if b.generation_version == self._generation]
             if made:
-                return f"written · back on an earlier line of the gate: batch {', '.join(map(str, made[-4:]))}"
+                return f"back on an earlier line of the gate: batch {', '.join(map(str, made[-4:]))}"
             needed = self.workspace.settings.stable_batches
-            return f"written · a new line in the gate begins, 0 of {needed} batches · 1 Loop: g makes five"
+            return f"a new line in the gate begins, 0 of {needed} batches · 1 Loop: g makes five"
         if judges != dict(self.workspace.settings.judges):
-            return "written · the judges changed: 1 Loop: a shows what asking them costs"
-        return "written" if title.kind == "settings" else "written · no question changed, so nothing is to be asked"
+            return "the judges changed: 1 Loop: a shows what asking them costs"
+        return "in force now" if title.kind == "settings" else "no question changed, so nothing is to be asked"
 
     # Asking
 
-    def _estimate(self, kind: str, args: list[str], what: str) -> None:
+    def _estimate(self, kind: str, args: list[str], what: str, how: str = "") -> None:
         """Find out calls and cost, then wait for `a`."""
         if not self.workspace.settings.judges:
             self.screen.say(f"{what} · no judge is configured, so nobody can be asked", "flag")
             return
-        self.screen.say(f"written · {what}: counting calls and cost …")
-        self.screen.run_worker(self._count(kind, args, what), exclusive=True, group="estimate", exit_on_error=False)
+        self.screen.say(f"{how} · {what}: counting calls and cost …" if how else f"{what}: counting calls and cost …")
+
+        async def count() -> None:
+            await self._count(kind, args, what)
+
+        self.screen.run_worker(count, exclusive=True, group="estimate", exit_on_error=False)  # type: ignore[arg-type]
 
     async def _count(self, kind: str, args: list[str], what: str) -> None:
         root = str(self.workspace.root)
         code, out, errors = await run_loopreview([kind, "-w", root, "--json", *args, "--dry-run"])
-        found = _document(out) if code == 0 else None
+        found = document(out) if code == 0 else None
         if found is None:
             self.screen.say(errors.removeprefix("loopreview: ") or f"{kind} could not be estimated", "error")
             return
@@ -186,6 +189,7 @@ class TrialRunner:
         except OSError as error:
             self.screen.say(f"{kind} could not be started: {error.strerror}", "error")
             return
+        self._done = self._total = self._offset = 0
         self.screen.said = ""
         self.screen.repaint()
 
@@ -201,8 +205,6 @@ class TrialRunner:
             args = ["test", id, *(["--retest"] if twice else [])]
             self.question, self._job = "", None
             self._estimate("rubric", args, what)
-            if self.workspace.settings.judges:
-                screen.say(f"{what}: counting calls and cost …")
 
     def _take_test(self, found: dict[str, Any]) -> bool:
         row = found["criteria"][0]
@@ -225,11 +227,12 @@ class TrialRunner:
 
     def look(self) -> None:
         """See what a running job wrote, and count the flips anew."""
-        ended = self._process is not None and self._process.poll() is not None
-        if self.shown is None and self._process is None:
+        process = self._process
+        if process is None and (self.shown is None or not self.screen.is_current):
             return
+        ended = process is not None and process.poll() is not None
+        working = process is not None and self._follow(process.pid)
         try:
-            working = self._live.look()
             changed = self.shown.look() if self.shown is not None else False
         except UserError as error:
             self.screen.say(str(error), "error")
@@ -238,11 +241,23 @@ class TrialRunner:
             code, self._process = self._process.returncode, None
             self.screen.app.counter.ask()
             self.screen.counter.ask()
-            if code not in (0, 130):
+            if code not in (0, 130, -signal.SIGINT):
                 why = jobs.last_words(self.workspace.root, self._kind)
                 self.screen.say(why.removeprefix("loopreview: ") or f"{self._kind} ended early", "error")
         if (working or changed or ended) and self.screen.is_current:
             self.screen.repaint()
+
+    def _follow(self, pid: int) -> bool:
+        """Read how far our job is; True where it went on."""
+        job = next((job for job in jobs.find(self.workspace.root) if job.pid == pid), None)
+        if job is None:
+            return False
+        before = self._done
+        found, self._offset = jobs.tail(job, self._offset)
+        for event in found:
+            if event.get("event") == "progress":
+                self._done, self._total = int(event.get("done") or 0), int(event.get("total") or 0)
+        return self._done != before
 
     def resume(self) -> None:
         """Labels may have been given since."""
@@ -275,7 +290,7 @@ class TrialRunner:
             return
         if self._process is not None:
             self.stop()
-        self.screen.replace_text(file, rewording.before)
+        file.replace(rewording.before)
         self._close()
         self.write(file)
 
@@ -285,10 +300,10 @@ class TrialRunner:
         self.question, self._job = "", None
 
     def stop(self) -> None:
-        if self._process is None or self._live.job is None:
+        if self._process is None:
             self.screen.say("no judge is being asked")
             return
-        jobs.cancel(self._live.job)
+        self._process.send_signal(signal.SIGINT)
         self.screen.say("stopping; what was answered stays, a goes on with it")
         if self.rewording is not None:
             self._job = ("assess", self.rewording.job)
@@ -303,94 +318,8 @@ class TrialRunner:
             self._last, self.shown = self.shown, None
         self.screen.repaint()
 
-    # Versions
 
-    def show_difference(self) -> None:
-        """Against the disk where there is something unwritten, else against the text before."""
-        file = self.screen.file
-        if file is None:
-            return
-        manuscript, text = file.manuscript, file.editor.text
-        if file.theirs is not None:
-            self._show(file.theirs, text, "on disk", "here, not written")
-        elif not file.saved:
-            self._show(manuscript.disk, text, "on disk", "here, not written")
-        elif manuscript.settled != manuscript.disk:
-            self._show(manuscript.settled, text, "before the edit", "now")
-        else:
-            known = [v for v in self._versions(manuscript.title) if v.text and shield(v.text) != text]
-            if not known:
-                self.screen.say("nothing differs: no other version of this file was used")
-                return
-            self._show(shield(known[0].text), text, f"version {known[0].hash[:8]}", "now")
-
-    def _show(self, before: str, after: str, before_name: str, after_name: str) -> None:
-        name = self.screen.titles[self.screen.number].name
-        lines = unified(unshield(before), unshield(after), before_name, after_name)
-        if not lines:
-            self.screen.say("nothing differs")
-            return
-        title = f" {name}: {before_name} (-) and {after_name} (+)"
-        self.screen.app.push_screen(Page(title, lambda width: diff_lines(lines, width)))
-
-    def show_versions(self) -> None:
-        """The versions of this file that were used; the rates come when they are counted."""
-        file = self.screen.file
-        if file is None:
-            return
-        title = file.manuscript.title
-        listed = Versions(f" {title.name}: versions that were used", self._versions(title))
-
-        def chosen(answer: tuple[str, Version] | None) -> None:
-            if answer is None or self.screen.file is None:
-                return
-            what, version = answer
-            if what == "diff":
-                self._show(shield(version.text), self.screen.file.editor.text, f"version {version.hash[:8]}", "the text")
-            else:
-                self.screen.replace_text(self.screen.file, shield(version.text))
-                self.screen.say(f"version {version.hash[:8]} is in the text, not written · w writes it · u takes it out")
-
-        self.screen.app.push_screen(listed, chosen)
-        if title.kind in ("rubric", "prompt"):
-            self.screen.run_worker(self._rates(listed, title), exclusive=True, group="rates", exit_on_error=False)
-
-    async def _rates(self, listed: Versions, title: Title) -> None:
-        code, out, _ = await run_loopreview(["rubric", "history", "--json", "-w", str(self.workspace.root)])
-        found = _document(out) if code == 0 else None
-        rows = (found or {}).get("versions" if title.kind == "rubric" else "prompts", [])
-        listed.rates = {"": ""}
-        for row in rows:
-            if title.kind == "rubric" or row["role"] == title.part:
-                listed.rates[row["version"]] = f"{row['passed']} of {row['n']}" if row["n"] else "–"
-        if listed.is_current:
-            listed.show()
-
-    def _versions(self, title: Title) -> list[Version]:
-        """The latest first. A rubric's say what they changed."""
-        store = self.workspace.store
-        if title.kind == "rubric":
-            found, before = [], None
-            for version in rubric_versions(self.workspace):
-                now = version.hash == self.rubric_version
-                found.append(Version(version.hash, version.at, now, _changed(before, version.rubric), version.text))
-                before = version.rubric or before
-            return found[::-1]
-        kind, name = ("prompt", title.part) if title.kind == "prompt" else ("file", title.name)
-        file = self.screen.file
-        disk = file.manuscript.disk if file is not None else ""
-        listed = [(hash, at, versions.get(store, hash) or "") for hash, n, at in versions.listed(store, kind) if n == name]
-        return [Version(hash, at, shield(text) == disk, "", text) for hash, at, text in reversed(listed)]
-
-
-def _changed(before: Rubric | None, after: Rubric | None) -> str:
-    if after is None:
-        return "cannot be read any more"
-    found = [f"{change['criterion']} {change['change']}".strip() for change in changes(before, after)]
-    return "; ".join(found) if found or before is not None else "the first"
-
-
-def _document(text: str) -> dict[str, Any] | None:
+def document(text: str) -> dict[str, Any] | None:
     try:
         found = json.loads(text)
     except ValueError:

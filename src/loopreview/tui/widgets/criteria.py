@@ -18,23 +18,40 @@ def ribbon(desk: Desk, width: int) -> Content:
     part around the cursor is shown between `‹` and `›`."""
     if desk.sheet is None:
         return Content("")
-    asked = desk.to_answer
-    pieces: list[Piece] = [_tag(desk, criterion, asked=True) for criterion in asked]
-    if desk.not_asked:
-        pieces.append(("│", "dim"))
-        pieces += [_tag(desk, criterion, asked=False) for criterion in desk.not_asked]
-    order = [*asked, *([""] if desk.not_asked else []), *desk.not_asked]
-    here = order.index(desk.cursor) if desk.cursor in order else 0
-    first, last = _window([len(text) + 1 for text, _ in pieces], here, width)
+    pieces, first, last = _ribbon_parts(desk, width)
     parts: list[Piece] = [("‹ ", "dim")] if first else []
     for number in range(first, last):
-        text, style = pieces[number]
+        _, text, style = pieces[number]
         parts.append((text, style))
         if text != "│":
             parts.append((" ", ""))
     if last < len(pieces):
         parts.append(("›", "dim"))
     return Content.assemble(*parts)
+
+
+def ribbon_at(desk: Desk, width: int, x: int) -> str | None:
+    """The criterion at cell `x` of the ribbon."""
+    if desk.sheet is None:
+        return None
+    pieces, first, last = _ribbon_parts(desk, width)
+    at = 2 if first else 0
+    for criterion, text, _ in pieces[first:last]:
+        end = at + len(text) + (text != "│")
+        if at <= x < end:
+            return criterion or None
+        at = end
+    return None
+
+
+def _ribbon_parts(desk: Desk, width: int) -> tuple[list[tuple[str, str, str]], int, int]:
+    """(criterion, text, style) of all pieces, and which of them are shown."""
+    pieces = [(criterion, *_tag(desk, criterion, asked=True)) for criterion in desk.to_answer]
+    if desk.not_asked:
+        pieces.append(("", "│", "dim"))
+        pieces += [(criterion, *_tag(desk, criterion, asked=False)) for criterion in desk.not_asked]
+    here = next((n for n, (criterion, _, _) in enumerate(pieces) if criterion == desk.cursor), 0)
+    return pieces, *_window([len(text) + 1 for _, text, _ in pieces], here, width)
 
 
 def _tag(desk: Desk, criterion: str, *, asked: bool) -> Piece:
@@ -127,13 +144,15 @@ def _row(desk: Desk, criterion: str, judges: list[str], wide: int, room: int, *,
 
 
 def answers_line(desk: Desk, criterion: str) -> str:
-    """`gpt N  son N  qwn Y → NO`, or how code answered."""
+    """`gpt N  son N  qwn Y → NO · bob Y`, or how code answered; what other reviewers say comes last."""
     sheet = desk.sheet
     if sheet is None or desk.blind:
         return ""
     answers = sheet.assessment.answers.get(criterion, {})
     merged = MERGED.get(sheet.assessment.merged.get(criterion), "?")
+    said = sheet.assessment.human.get(criterion, {})
+    people = "".join(f" · {clip(name, 12)} {LETTER[answer]}" for name, answer in said.items() if name != desk.me)
     if not answers:
-        return f"→ {merged}" if counted(sheet.assessment.merged.get(criterion)) else "no answer yet"
+        return (f"→ {merged}" if counted(sheet.assessment.merged.get(criterion)) else "no answer yet") + people
     given = "  ".join(f"{clip(judge, 12)} {LETTER.get(answer, '?')}" for judge, answer in answers.items())
-    return f"{given} → {merged}"
+    return f"{given} → {merged}{people}"
