@@ -96,7 +96,8 @@ def filled(root: Path, count: int = COUNT) -> Path:
                 )
                 store.executemany(
                     "INSERT INTO verdicts"
-                    " (transcript, criterion, backend, answer, key, origin, at, reasoning, evidence) VALUES (?, ?, ?, ?, ?, 'imported', ?, 'as reply 2 says',"
+                    " (transcript, criterion, backend, answer, key, origin, at, reasoning, evidence)"
+                    " VALUES (?, ?, ?, ?, ?, 'imported', ?, 'as reply 2 says',"
                     ' \'[{"exchange": 2, "role": "assistant", "quote": "the evenings are worst", "occurrence": 1}]\')',
                     given,
                 )
@@ -104,6 +105,7 @@ def filled(root: Path, count: int = COUNT) -> Path:
                     "INSERT INTO panels (transcript, backend, origin, asked_as) VALUES (?, ?, 'imported', '')", panel
                 )
             print(f"\r{start + 5000} of {count} transcripts", end="", file=sys.stderr, flush=True)
+        store.execute("INSERT INTO message_words (message_words) VALUES ('rebuild')")
         store.execute("UPDATE batches SET count = ? WHERE id = ?", (count, batch.id))
         print(file=sys.stderr)
     done.write_text("", encoding="utf-8")

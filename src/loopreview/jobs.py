@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from loopreview.models.errors import UserError
 from loopreview.progress import EventFile, read_events
 
-KINDS = ("generate", "assess")
+KINDS = ("generate", "assess", "export")
 
 
 class Job(NamedTuple):

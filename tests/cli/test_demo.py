@@ -36,6 +36,15 @@ def test_the_gate_gives_an_advice_with_its_reason(demo):
     assert demo["gate"]["n"] == 10 and demo["gate"]["why"]
 
 
+def test_what_was_approved_is_audited_and_exported(demo):
+    assert demo["audit"]["replies"] > 0 and demo["audit"]["gate"]["passed"] in (True, False)
+    approved = sum(len(ids) for ids in demo["export"]["transcripts"].values())
+    assert approved == sum(batch["passed"] for batch in demo["batches"])
+    for split, count in demo["export"]["examples"].items():
+        rows = (Path(demo["export"]["dataset"]) / f"{split}.jsonl").read_text(encoding="utf-8").splitlines()
+        assert len(rows) == count > 0
+
+
 def test_the_workspace_can_be_used_afterwards(demo, cli):
     root = Path(demo["workspace"])
     found = cli("agreement", "-w", root, "--json").json

@@ -33,7 +33,8 @@ def test_what_is_said_in_a_repeat_counts_nowhere_else() -> None:
 def test_the_reviewer_sees_only_the_repeat_and_others() -> None:
     log = [
         answer(1, "YES"), answer(2, "NO", reviewer="bob"), event(3, "approve"),
-        answer(4, "NO", again=True), answer(5, "NA", again=True), event(6, "undo", target=5), event(7, "undo", target=3),
+        answer(4, "NO", again=True), answer(5, "NA", again=True),
+        event(6, "undo", target=5), event(7, "undo", target=3),
     ]  # fmt: skip
     review = fold(as_new(log, "ann")).transcripts["t"]
     assert {name: e.answer for name, e in review.answers["U1"].items()} == {"ann": "NO", "bob": "NO"}
@@ -48,7 +49,7 @@ def test_those_decided_long_ago_come_again_once() -> None:
     log += [event(6, "approve", "t1", again=True), event(7, "undo", "t2", target=2)]
     assert candidates(log, "ann", rest=2) == ["t3"]
     log += [event(8, "undo", "t1", target=6)]
-    assert candidates(log, "ann", rest=2) == ["t1", "t3"][:2]
+    assert candidates(log, "ann", rest=2) == ["t1", "t3"]
     assert candidates(log[:3], "ann") == [], "a fresh one would be remembered"
 
 

@@ -78,8 +78,7 @@ def test_the_index_follows_a_text_that_is_changed_or_removed(store: Store) -> No
 
 
 def test_an_older_database_is_indexed_when_it_is_opened(store: Store) -> None:
-    for kind in ("indexed", "leave_the_index", "indexed_anew"):
-        name = {"indexed": "are_indexed", "indexed_anew": "are_indexed_anew"}.get(kind, kind)
+    for name in ("leave_the_index", "are_indexed_anew"):
         store.execute(f"DROP TRIGGER messages_{name}")
     for drop in ("TABLE message_words", "INDEX events_by_blame", "INDEX events_by_decision"):
         store.execute(f"DROP {drop}")

@@ -119,13 +119,13 @@ def test_rules_are_counted_over_the_scored_rows_of_the_batches_asked_for(store: 
     save(store, "1-1", rules={"strictest": False, "majority": True, "gpt": None})
     save(store, "1-2", rules={"strictest": True, "majority": True, "gpt": False})
     save(store, "2-1", rules={"strictest": True})
+
     def by_rule(context: str, ids: Any) -> Any:
         return standing.outcomes(store, context, ids).rules
 
     assert by_rule("now", [1]) == {"strictest": (1, 2), "majority": (2, 2), "gpt": (0, 1)}
     assert by_rule("now", range(1, 100_000))["strictest"] == (2, 3)
     assert by_rule("now", []) == by_rule("later", [1]) == {}
-
 
 
 def test_assessments_are_read_page_by_page_in_order(store: Store) -> None:

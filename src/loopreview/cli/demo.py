@@ -43,6 +43,12 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
     flags = found["flags"]
     yield f"reviewed by a script: {flags['false_positive']} false positives, {flags['false_negative']} false negatives"
     yield f"advice: {found['gate']['advice']}. {found['gate']['why']}"
+    yield f"audit of {found['audit']['replies']} replies: {found['audit']['gate']['why'] or 'nothing stands out'}"
+    if found["export"]:
+        counts = ", ".join(f"{count} {split}" for split, count in found["export"]["examples"].items())
+        yield f"exported for training: {counts}, in {found['export']['dataset']}"
+    else:
+        yield f"not exported: {found['export_reason']}"
     yield f"look around: loopreview -w {found['workspace']}"
 
 

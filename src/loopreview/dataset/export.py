@@ -19,6 +19,7 @@ from loopreview.models.hashing import content_hash
 from loopreview.models.transcript import Transcript
 from loopreview.progress import Progress, Silent
 from loopreview.progress import counted as watched
+from loopreview.rules.agreement import JudgeRow
 from loopreview.rules.duplicates import groups as near_groups
 from loopreview.rules.duplicates import signature
 from loopreview.rules.splits import SPLITS, Split, grouped, leaks, persona_key, placed
@@ -54,6 +55,8 @@ def export(
     chosen, left_out = choose(workspace.store, wanted.kind)
     if not chosen:
         raise _nothing(wanted, left_out)
+    with watched(progress, "agreement", None):
+        agreement = merged_rows(workspace)
     work = _Export(workspace, wanted, tokenizer, chosen, left_out, progress)
     target = (to or workspace.root / "exports" / "dataset").expanduser().absolute()
     if to is not None:
@@ -61,7 +64,7 @@ def export(
     with writing(target) as folder:
         work.write(folder)
         manifest = work.manifest()
-        _documents(folder, work, manifest)
+        _documents(folder, work, manifest, agreement)
         hash = folder.finish(manifest)
         if to is None:
             target = target.with_name(hash)
@@ -296,7 +299,7 @@ class _Export:
         return found
 
 
-def _documents(folder: Folder, work: _Export, manifest: Mapping[str, Any]) -> None:
+def _documents(folder: Folder, work: _Export, manifest: Mapping[str, Any], agreement: Sequence[JudgeRow]) -> None:
     reasons, known = work.reasons, work.batches
     limit = work.workspace.settings.max_tokens
     folder.file("generation_stats.md").text(stats(work.tally, known, reasons, limit))
@@ -307,7 +310,7 @@ def _documents(folder: Folder, work: _Export, manifest: Mapping[str, Any]) -> No
             manifest=manifest,
             left_out=reasons,
             batches=known,
-            agreement=merged_rows(work.workspace),
+            agreement=agreement,
             warnings=manifest["warnings"],
         )
     )

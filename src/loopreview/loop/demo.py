@@ -3,8 +3,12 @@
 from typing import Any
 
 from loopreview import report, review, standing
+from loopreview.audit import audit
+from loopreview.dataset.examples import Wanted
+from loopreview.dataset.make import make_dataset
 from loopreview.llm.offline.truth import planted_truth
 from loopreview.loop.batch import make_batch
+from loopreview.models.errors import UserError
 from loopreview.models.review import EventKind
 from loopreview.progress import Progress
 from loopreview.rules.score import judged_criteria
@@ -18,12 +22,19 @@ DEMO_REVIEWER = "scripted-reviewer"
 def demo(workspace: Workspace, watcher: Progress) -> dict[str, Any]:
     """Two batches under fixed seeds, judged, and reviewed by a script that knows what the simulator planted.
 
-    Returns what `demo --json` prints. Auditing, exporting and training are not built yet and are null.
+    Returns what `demo --json` prints: `audit` over all replies, `export` of the approved ones, readable rows only,
+    null with its reason under `export_reason` where too few were approved. Training is not built yet: `run` is null.
     """
     for seed in DEMO_SEEDS:
         batch = make_batch(workspace, count=5, seed=seed, judged=True, watcher=watcher)["batch"]
         _scripted_review(workspace, batch)
     found = report.status(workspace)
+    audited = audit(workspace, progress=watcher)
+    exported, why = None, None
+    try:
+        exported = make_dataset(workspace, Wanted(), watcher=watcher)
+    except UserError as error:
+        why = str(error)
     return {
         "workspace": str(workspace.root),
         "batches": found["batches"],
@@ -33,8 +44,9 @@ def demo(workspace: Workspace, watcher: Progress) -> dict[str, Any]:
         "panel_ceiling": found["panel_ceiling"],
         "rules": found["rules"],
         "reviewer": DEMO_REVIEWER,
-        "audit": None,
-        "export": None,
+        "audit": {name: audited[name] for name in ("replies", "length_ratio", "gate")},
+        "export": exported,
+        "export_reason": why,
         "run": None,
     }
 

@@ -68,7 +68,9 @@ def add_imported(store: Store, batch_id: int, transcripts: Iterable[Transcript])
                     _insert(store, transcript, head)
                     messages += [_message_row(head.id, position, text) for position, text in enumerate(texts)]
                 added.append((head, earlier))
+            last = int(store.one("SELECT coalesce(max(id), 0) FROM messages")[0])
             store.executemany(_INSERT_MESSAGE, messages)
+            _index(store, last)
             store.execute("UPDATE batches SET count = ? WHERE id = ?", (number, batch_id))
     return added
 
@@ -115,7 +117,9 @@ def append_message(store: Store, id: str, position: int, message: Message) -> No
             raise UserError(f"{id}: another run has written message {position + 1} already; start again", exit_code=3)
         messages.append(message)
         exchanges = len(exchanges_of(messages))
+        last = int(store.one("SELECT coalesce(max(id), 0) FROM messages")[0])
         store.execute(_INSERT_MESSAGE, _message_row(id, position, message))
+        _index(store, last)
         store.execute(
             "UPDATE transcripts SET exchanges = ?, complete = ?, content_hash = ?, revision = revision + 1"
             " WHERE id = ?",
@@ -249,6 +253,11 @@ def _insert(store: Store, transcript: Transcript, made: Head) -> None:
             None if transcript.dice is None else dump(transcript.dice.model_dump()),
         ),
     )
+
+
+def _index(store: Store, last: int) -> None:
+    """Let the words of the messages after the one numbered `last` be found; in the transaction that added them."""
+    store.execute("INSERT INTO message_words (rowid, text) SELECT id, text FROM messages WHERE id > ?", (last,))
 
 
 def _storable(message: Message) -> Message:
