@@ -10,8 +10,8 @@ from loopreview.rules import agreement as rules
 from loopreview.rules.diagnosis import diagnose
 from loopreview.rules.gate import BatchCount, gate
 from loopreview.rules.lint import lint_verdict
-from loopreview.rules.repeats import repeat_rows
 from loopreview.rules.review import fold
+from loopreview.rules.self_agreement import repeat_rows
 from loopreview.rules.statistics import wilson
 from loopreview.rules.tally import fork, tallies
 from loopreview.store import batches, calls, events, transcripts

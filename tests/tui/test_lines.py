@@ -98,7 +98,7 @@ def test_the_next_line_says_what_enter_would_do(make_workspace: Any) -> None:
     desk = desk_of(make_workspace([SPLIT]))
     assert next_line(desk, 100).plain == "→ enter: I agree, NO · then T1 Sounds warm (2 to answer)"
     desk.say("YES")
-    assert next_line(desk, 100).plain == "→ false negative · c example · b blame · m note · enter next"
+    assert next_line(desk, 100).plain == "→ false negative · c example · b blame · e edit · enter next"
     desk.agree(), desk.agree()
     assert "all answered: A approves, R rejects" in next_line(desk, 100).plain
 

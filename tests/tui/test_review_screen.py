@@ -510,3 +510,18 @@ async def test_why_no_reply_could_be_drawn_is_said_and_the_text_stays(make_works
                 break
         assert "no model for assistant" in text_of(app)
         assert app.screen.query_one(Words).text.startswith("Reply 2 of talk 1")
+
+
+async def test_e_edits_this_criterion_and_q_comes_back(make_workspace: Any, make_app: Any) -> None:
+    app = make_app(make_workspace([SPLIT]))
+    async with app.run_test(size=(160, 45)) as pilot:
+        await pilot.pause()
+        desk = review_of(app).desk
+        transcript, criterion = desk.sheet.id, desk.cursor
+        await pilot.press("e")
+        await pilot.pause(0.3)
+        assert app.current_mode == "rubric"
+        await pilot.press("q")
+        await pilot.pause(0.3)
+        assert app.current_mode == "review"
+        assert (desk.sheet.id, desk.cursor) == (transcript, criterion)

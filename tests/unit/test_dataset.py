@@ -172,12 +172,13 @@ def test_a_full_disk_leaves_nothing_behind(workspace: Workspace, tmp_path: Path)
     code = f"""
 import resource
 from pathlib import Path
+from loopreview import standing
 from loopreview.dataset.export import export
-from loopreview.dataset.preview import preview
 from loopreview.models.errors import UserError
 from loopreview.workspace import Workspace
 with Workspace.open(Path({str(workspace.root)!r})) as workspace:
     workspace.keep_versions()
+    standing.refresh(workspace)  # the database has written all it will
     resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
     try:
         export(workspace, to=Path({str(tmp_path / "out")!r}))

@@ -3,9 +3,10 @@
 from typing import Any
 
 from loopreview.models.review import Event
-from loopreview.rules.repeats import as_new, candidates, mixed, repeat_rows
+from loopreview.rules.repeats import as_new, candidates, mixed
 from loopreview.rules.review import fold
 from loopreview.rules.rubric import read_rubric
+from loopreview.rules.self_agreement import repeat_rows
 
 RUBRIC = read_rubric(
     'name: r\ncategories: {a: {weight: 1}}\ncriteria:\n  - {id: U1, name: One, category: a, question: "?"}\n', "r"

@@ -27,7 +27,7 @@ class Talk(NamedTuple):
 
     def replies(self, exchange: int) -> list[int]:
         """The places of the exchange's replies; several where tools were called."""
-        first = 0
+        first = self.ends[exchange - 2] if exchange > 1 else 0
         last = self.ends[exchange - 1]
         return [place for place in range(first, last) if self.messages[place]["role"] == "assistant"]
 

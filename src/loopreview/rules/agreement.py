@@ -47,8 +47,6 @@ DECISIONS_NEEDED = 5
 """Approvals, and rejections, that a corrected pass rate needs."""
 WEAK_KAPPA = 0.6
 """Below this kappa a criterion counts as one of weak agreement, and reviewers are asked it."""
-LOW_CEILING = 0.70
-"""Below this panel ceiling a warning is due."""
 
 
 class Judged(NamedTuple):

@@ -8,6 +8,8 @@ from loopreview.models.verdict import Answer
 NEGATIVE: frozenset[Answer] = frozenset({"NO", "INVALID_NA"})
 """Answers that count as NO."""
 USABLE: frozenset[Answer] = frozenset({"YES", "NO", "NA", "INVALID_NA"})
+LOW_CEILING = 0.70
+"""Where a panel under its merging rule would pass fewer of all perfect transcripts, a warning is due."""
 
 
 def is_skipped(criterion: Criterion, exchange_count: int) -> bool:

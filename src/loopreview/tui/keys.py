@@ -85,6 +85,7 @@ REVIEW = (
         "review.example", "c", "remark('example')", "Calibration example for this criterion, from the quote", "Remarks"
     ),
     Key("review.note", "m", "remark('note')", "Note on this criterion", "Remarks"),
+    Key("review.edit", "e", "remark('edit')", "Edit this criterion, and come back to what flipped", "Remarks"),
     Key("review.bad", "d", "remark('bad')", "This reply is bad: never to be learnt from", "Remarks"),
     Key("review.better", "w", "remark('better')", "Write a better reply, or draw one from the assistant", "Remarks"),
     Key("review.filter", "F", "remark('choose_filter')", "Filter: which transcripts are gone through", "Moving"),

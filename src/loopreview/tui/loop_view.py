@@ -6,7 +6,7 @@ from typing import Any
 from textual.content import Content
 
 from loopreview.models.settings import Settings
-from loopreview.rules.agreement import LOW_CEILING
+from loopreview.rules.merge import LOW_CEILING
 from loopreview.tui.live import Live, LiveRow
 from loopreview.tui.page import cells_of, clip
 from loopreview.tui.why_view import alarms

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from loopreview.rules.agreement import LOW_CEILING
+from loopreview.rules.merge import LOW_CEILING
 from loopreview.tui.page import cells_of, clip, fold
 from loopreview.tui.widgets.card import Line
 

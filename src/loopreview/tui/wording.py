@@ -80,7 +80,7 @@ def next_line(desk: Desk, width: int) -> Content:
     if desk.hint is not None:
         rest = ""
         if desk.hint.tone == "flag" and desk.mine(desk.cursor) and desk.flag(desk.cursor):
-            rest = " · c example · b blame · m note · enter next"
+            rest = " · c example · b blame · e edit · enter next"
         return Content.assemble((clip(f"→ {desk.hint.text}{rest}", width), TONES[desk.hint.tone] or "bold"))
     return Content.assemble((clip(f"→ {_next(desk)}", width), "bold"))
 

@@ -286,6 +286,14 @@ def agreement(screen: "Review") -> None:
     screen.app.action_agreement()
 
 
+def edit(screen: "Review") -> None:
+    """This criterion in the rubric; the way back leads to what the edit flipped."""
+    from loopreview.tui.screens.rubric import edit_criterion
+
+    if screen.desk.sheet is not None and screen.desk.cursor:
+        edit_criterion(screen.app, screen.desk.cursor, back_to="review")
+
+
 REMARKS: dict[str, Callable[["Review"], None]] = {
     "gap": gap,
     "blame": blame,
@@ -298,4 +306,5 @@ REMARKS: dict[str, Callable[["Review"], None]] = {
     "markdown": markdown,
     "choose_filter": choose_filter,
     "agreement": agreement,
+    "edit": edit,
 }

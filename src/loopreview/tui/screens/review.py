@@ -66,14 +66,31 @@ class Review(Reading):
         self.books = WorkspaceBooks(app.workspace, app.reviewer)
         self.desk = Desk(self.books, guard=app.guard, share_shown=lambda: self.text.share_shown)
         self._version = app.workspace.store.data_version()
+        self._rubric = app.workspace.file_rubric.version
         self.set_interval(1.0, self._look_around)
         self._open_place()
         # The first paint comes first: counting takes the processor for a while.
         self.set_timer(0.1, app.counter.ask)
 
     def on_screen_resume(self) -> None:
-        if self.app.batch_to_review is not None or self.desk.sheet is None:
+        sheet = self.desk.sheet
+        if self.app.batch_to_review is not None or sheet is None:
             self._open_place()
+        elif self._rubric != self.app.workspace.file_rubric.version:
+            # Only an edit of the file: an example added here must not move the open sheet under the reviewer's hands.
+            self._go_to(sheet.id, self.desk.cursor)
+
+    def open_flips(self, flips: list[tuple[str, str]]) -> None:
+        """Come back from an edit of the rubric, to the first answer that flipped."""
+        self._go_to(*flips[0])
+        others = ", ".join(f"{transcript} {criterion}" for transcript, criterion in flips[1:4])
+        more = f" · also {others}{' …' if len(flips) > 4 else ''}" if others else ""
+        self.say(f"flipped: {flips[0][0]} {flips[0][1]}{more}")
+
+    def _go_to(self, transcript: str, criterion: str) -> None:
+        self._rubric = self.app.workspace.file_rubric.version
+        self.desk.start(at=self.app.key_at, transcript=transcript, criterion=criterion)
+        self.repaint()
 
     def _open_place(self) -> None:
         """Open the batch that Loop sent us to, else the place of the last session."""
