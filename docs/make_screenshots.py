@@ -30,6 +30,9 @@ PICTURES: tuple[tuple[str, tuple[int, int], str, tuple[str, ...]], ...] = (
     ("review-why", NARROW, "review", ("z", "j", "k")),
     ("example", NARROW, "review", ("c",)),
     ("help", NARROW, "review", ("question_mark",)),
+    ("rubric", WIDE, "review", ("e",)),
+    ("agreement", NARROW, "review", ("i",)),
+    ("data", NARROW, "loop", ("4",)),
 )
 """Name, size, screen, keys."""
 

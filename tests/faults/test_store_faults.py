@@ -296,10 +296,10 @@ def test_a_read_only_folder_is_said(guarded: Path) -> None:
 
 def test_an_unreadable_file_and_folder_are_said(guarded: Path) -> None:
     guarded.chmod(0)
-    with pytest.raises(UserError, match="check (its|the) permissions"):
+    with pytest.raises(UserError, match=r"check (its|the) permissions"):
         Store.open(guarded)
     guarded.parent.chmod(0)
-    with pytest.raises(UserError, match="check (its|the) permissions"):
+    with pytest.raises(UserError, match=r"check (its|the) permissions"):
         Store.open(guarded)
 
 

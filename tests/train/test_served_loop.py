@@ -10,7 +10,9 @@ pytestmark = pytest.mark.train
 def test_generate_and_assess_through_a_served_model(small, served_model, cli):
     settings = small / "loopreview.toml"
     text = settings.read_text(encoding="utf-8")
-    text = text[: text.index("[judges.")].replace("exchanges = [2, 3]", "exchanges = [2, 2]\nmax_redraws = 5\nretries = 1")
+    text = text[: text.index("[judges.")].replace(
+        "exchanges = [2, 3]", "exchanges = [2, 2]\nmax_redraws = 5\nretries = 1"
+    )
     model = f'model = "openai/{served_model.name}"\napi_base = "{served_model.api_base}"\n'
     text = re.sub(r'model = "offline/\w+"\n', model + "params = {max_tokens = 40, temperature = 1.0}\n", text)
     settings.write_text(f"{text}\n[judges.tiny]\n{model}params = {{max_tokens = 60}}\n", encoding="utf-8")

@@ -117,7 +117,8 @@ def test_why_has_what_each_judge_adds_each_criterion_and_the_alarm() -> None:
 
 @pytest.mark.parametrize(
     ("cost", "expected", "budget", "said"),
-    [(0.31, 0.47, 5.0, "$0.31 of about $0.47"), (0.31, None, 5.0, "$0.31 of at most $5.00"), (0.31, None, None, "$0.31"),
+    [(0.31, 0.47, 5.0, "$0.31 of about $0.47"), (0.31, None, 5.0, "$0.31 of at most $5.00"),
+     (0.31, None, None, "$0.31"),
      (0.0, 0.0, 5.0, ""), (None, 0.47, None, "price ? of about $0.47")],
 )  # fmt: skip
 def test_what_a_job_has_spent(cost: float | None, expected: float | None, budget: float | None, said: str) -> None:

@@ -414,6 +414,18 @@ def test_verdicts_come_from_decisions_and_marks(workspace: Workspace, tokenizer:
         assert row["completion"][0]["content"].startswith(f"The {exchange - 1}th answer")
 
 
+def test_a_reply_of_no_weight_has_no_verdict_but_a_persons(workspace: Workspace) -> None:
+    approved(workspace, 6)
+    talk = [*messages("w", 2), messages("w", 3)[4], Message(role="assistant", text="no", extra={"weight": 0})]
+    left, marked = add(workspace, talk, [*talk, *messages("more", 1)])
+    for id in (left, marked):
+        say(workspace, "approve", id)
+    say(workspace, "mark", marked, exchange=3)
+    result = export(workspace, Wanted(kind="kto"))
+    assert reasons(result)[left, 3] == "the reply came with a weight of 0"
+    assert rows(result)[marked, 3]["label"] is False
+
+
 def test_without_a_tokenizer_there_are_readable_rows_and_a_warning(workspace: Workspace) -> None:
     approved(workspace)
     result = export(workspace)

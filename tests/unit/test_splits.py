@@ -47,6 +47,10 @@ def test_a_near_duplicate_added_later_goes_where_the_earlier_one_is() -> None:
         assert {id: after[id] for id in before} == before
 
 
+def test_a_group_is_named_by_its_oldest_member() -> None:
+    assert grouped({"1-9": None, "1-10": None}, [{"1-10", "1-9"}]) == dict.fromkeys(("1-9", "1-10"), "transcript 1-9")
+
+
 def test_groups_hang_together_through_personas_and_near_duplicates() -> None:
     groups = grouped({"1-1": "id a", "1-2": "id a", "1-3": None, "1-4": "id b", "1-5": None}, [{"1-2", "1-3", "9-9"}])
     assert groups["1-1"] == groups["1-2"] == groups["1-3"]

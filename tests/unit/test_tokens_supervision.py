@@ -214,6 +214,21 @@ def test_a_token_that_reaches_across_the_beginning_belongs_to_neither_side(tmp_p
     assert runs(example) == [ours.encode(" know<|end|>")]
 
 
+def test_tokens_of_the_prompt_that_become_one_with_the_reply_are_not_supervised(tmp_path: Path) -> None:
+    end = "<|end|>{% endfor %}{% if add_generation_prompt %}"
+    plain = of_template(tmp_path / "plain", "{% for m in messages %}{{ m.content }}" + end + "{% endif %}")
+    vocabulary = json.loads((tmp_path / "plain" / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
+    # a word that is one token, though its beginning alone is two
+    word = next(w for w in sorted(vocabulary) if w.isalpha() and w.isascii() and len(plain.encode(w[:-1])) == 2)
+    template = "{% for m in messages %}{% if m.role == 'assistant' %}" + word[:-1] + "{% endif %}{{ m.content }}"
+    ours = of_template(tmp_path / "ours", template + end + word[:-1] + "{% endif %}")
+    example = last_reply(
+        ours, [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": word[-1] + " know"}]
+    )
+    assert lit(example) == [word[-1] + " know<|end|>"]
+    assert runs(example) == [ours.encode(" know<|end|>")]
+
+
 def test_the_end_of_a_turn_is_its_own_even_where_the_reply_says_it(tokenizer: Callable[..., ChatTokenizer]) -> None:
     ours = tokenizer("chatml")
     reply = "It is written <|im_end|> at the end."
@@ -242,6 +257,14 @@ def test_a_template_that_hides_a_reply_is_refused(tmp_path: Path) -> None:
     ours = of_template(tmp_path, template)
     assert lit(last_reply(ours, talk("Hi", "Hello.", "So", "Fine."))) == ["Fine.<|end|>"]
     with pytest.raises(TemplateRefused, match="message 2"):
+        all_replies(ours, talk("Hi", "Hello.", "So", "Fine."))
+
+
+def test_a_template_that_ends_only_the_last_reply_is_refused_for_the_others(tmp_path: Path) -> None:
+    template = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% if loop.last %}<|end|>{% endif %}{% endfor %}"
+    ours = of_template(tmp_path, template + "{% if add_generation_prompt %}<|assistant|>{% endif %}")
+    assert lit(last_reply(ours, talk("Hi", "Hello.", "So", "Fine."))) == ["Fine.<|end|>"]
+    with pytest.raises(TemplateRefused, match="which part"):
         all_replies(ours, talk("Hi", "Hello.", "So", "Fine."))
 
 

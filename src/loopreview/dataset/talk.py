@@ -52,8 +52,7 @@ def talk_of(transcript: Transcript, system: str) -> Talk:
                 unweighted.add(len(ends))
 
     for message in transcript.messages:
-        if message.role == "system":
-            continue
+        pass
         if message.role == "user" and last is not None:
             close()
             last = None

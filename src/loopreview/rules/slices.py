@@ -41,7 +41,7 @@ def fitting(points: Sequence[int], tokens: Sequence[int], limit: int, smallest_g
     kept = [point for point in points if tokens[point - 1] <= limit]
     over = [point for point in points if tokens[point - 1] > limit]
     last = longest(tokens, limit) if over else None
-    if last is not None and last >= FIRST and (not kept or last - kept[-1] > smallest_gap):
+    if last is not None and last >= FIRST and (not kept or last - kept[-1] >= smallest_gap):
         kept.append(last)
     return Fitting(kept, over)
 
