@@ -229,7 +229,8 @@ def test_the_coaching_conversations_become_a_dataset(cli: Cli, tmp_path: Path, t
         assert len(rows) == manifest["examples"][split] == found["examples"][split] > 0
     assert len(set(texts)) == len(texts)
     assert max(tokens) == found["tokens"]["max"] <= 16_000
-    persona = {row["id"]: cli("-w", root, "--json", "show", row["id"]).json["persona"]["id"] for row in imported}
+    talks = {row["id"]: THERAPY / row["source"].partition("#")[0] for row in imported}
+    persona = {id: json.loads(file.read_text("utf-8"))["persona"]["id"] for id, file in talks.items()}
     where: dict[str, set[str]] = {}
     for split, ids in found["transcripts"].items():
         for id in ids:

@@ -52,7 +52,8 @@ def talk_of(transcript: Transcript, system: str) -> Talk:
                 unweighted.add(len(ends))
 
     for message in transcript.messages:
-        pass
+        if message.role == "system":
+            continue
         if message.role == "user" and last is not None:
             close()
             last = None
