@@ -106,3 +106,12 @@ def test_an_editable_install_finds_the_starters_at_the_repository():
     from loopreview.workspace import starters
 
     assert starters() == ROOT
+
+
+def test_ctrl_c_is_heard_although_a_script_started_us_in_the_background():
+    code = (
+        "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); sys.argv = ['loopreview', '--version'];"
+        "from loopreview.cli import main; main.cli.main = lambda **_: os.kill(os.getpid(), signal.SIGINT); main.run()"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ran.returncode == 130, ran.stderr

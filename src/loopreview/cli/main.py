@@ -1,6 +1,8 @@
 """The command line. Only click is imported here; each command imports what it needs when it runs."""
 
+import signal
 import sys
+import threading
 
 import click
 
@@ -34,6 +36,10 @@ for _module in (workspace, demo, generate, ingest, assess, show, review, report,
 def run() -> None:
     """Run the program and leave with its exit code: 0 done, 1 a gate or check said no, 2 user's error, 3 a provider
     or machine failed, 130 interrupted."""
+    if threading.current_thread() is threading.main_thread():
+        # A script that starts us in the background has us ignore ctrl+c; a job must hear it all the same, since that
+        # is how it is cancelled.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for stream in (sys.stdout, sys.stderr):
         # Text that the terminal's encoding cannot show must not end the program.
         if hasattr(stream, "reconfigure"):
