@@ -9,7 +9,7 @@ from loopreview.models.verdict import Verdict
 from loopreview.rules import agreement as rules
 from loopreview.rules.diagnosis import diagnose
 from loopreview.rules.gate import BatchCount, gate
-from loopreview.rules.lint import lint_verdict
+from loopreview.rules.lint import addresses_judge, lint_verdict
 from loopreview.rules.review import fold
 from loopreview.rules.self_agreement import repeat_rows
 from loopreview.rules.statistics import wilson
@@ -44,6 +44,7 @@ def show(workspace: Workspace, id: str) -> dict[str, Any]:
         "decision": assessment.decision,
         "notes": [{"reviewer": e.reviewer, "criterion": e.criterion, "note": e.note} for e in found.review.notes],
         "gaps": [{"reviewer": e.reviewer, "note": e.note, **e.data} for e in found.review.gaps],
+        "addresses_judge": [quote.model_dump() for quote in addresses_judge(found.exchanges)],
         "marks": [{"reviewer": e.reviewer, "note": e.note, **e.data} for e in found.review.marks],
     }
 

@@ -37,6 +37,8 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
         yield f"── {number} {message['role']} " + "─" * 40
         yield from _message(message)
         yield ""
+    for quote in found["addresses_judge"]:
+        yield f"! speaks to a judge: [{quote['exchange']} {quote['role']}] “{quote['quote']}”"
     for row in found["criteria"]:
         answers = " ".join(f"{backend}={answer}" for backend, answer in row["answers"].items())
         human = " ".join(f"{reviewer}:{answer}" for reviewer, answer in row["human"].items())

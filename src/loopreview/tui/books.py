@@ -7,6 +7,7 @@ from typing import Any
 from loopreview import review, standing
 from loopreview.models.review import Event, EventKind
 from loopreview.models.verdict import Assessment
+from loopreview.rules.lint import addresses_judge
 from loopreview.rules.queue import Waiting
 from loopreview.rules.repeats import REPEAT
 from loopreview.store import search, transcripts
@@ -41,6 +42,7 @@ class WorkspaceBooks:
         """The queue stands as the transcripts were made, since their numbers are not counted yet."""
         self._drawn = False
         self._found: dict[str, standing.Standing] = {}
+        self._to_judge: dict[int, str] = {}
 
     @property
     def filter_name(self) -> str:
@@ -49,8 +51,8 @@ class WorkspaceBooks:
         return self.filter + about.get(self.filter, "")
 
     def section_notes(self, sheet: Sheet) -> dict[int, str]:
-        """What stands beside a speaker: replies marked bad or rewritten, limits that a message broke."""
-        found: dict[int, str] = {}
+        """What stands beside a speaker: words meant for a judge, replies marked bad or rewritten."""
+        found = dict(self._to_judge)
         for event in sheet.review.marks:
             number = sheet.section_of(int(event.data.get("exchange") or 0), "assistant")
             if number is not None:
@@ -108,7 +110,7 @@ class WorkspaceBooks:
         self._found = {transcript: found}
         rubric = self.workspace.rubric
         to_answer, not_asked = review.to_answer(self.workspace, found, because=because, weak=self.weak)
-        return Sheet(
+        sheet = Sheet(
             transcript=found.transcript,
             rubric=rubric,
             backends=found.panel.backends,
@@ -121,6 +123,10 @@ class WorkspaceBooks:
             not_asked=not_asked,
             because=because,
         )
+        # Once an opening: searching a long transcript is too slow for each key.
+        to_judge = (sheet.section_of(quote.exchange, quote.role) for quote in addresses_judge(found.exchanges))
+        self._to_judge = {number: "speaks to a judge" for number in to_judge if number is not None}
+        return sheet
 
     def record(self, sheet: Sheet, kind: EventKind, **fields: Any) -> list[str]:
         if sheet.because == REPEAT and kind in ("answer", "approve", "reject"):

@@ -183,7 +183,7 @@ class Review(Reading):
         desk, sheet = self.desk, self.desk.sheet
         if sheet is None:
             return
-        self.text.set_notes(self.books.section_notes(sheet))
+        self.text.set_notes({} if desk.blind else self.books.section_notes(sheet))
         stops, search = desk.stops, self.search
         if search.query:
             spans, lit = search.found, search.at if search.found else None
