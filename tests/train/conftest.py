@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from tests.train.made import make_export
+
+from loopreview.train.tiny import Family, build
 
 
 class ServedModel(NamedTuple):
@@ -21,16 +24,36 @@ class ServedModel(NamedTuple):
     name: str
 
 
+@pytest.fixture(autouse=True)
+def own_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """One thread, as tests that run beside each other need; and a device of this test's own, so that they may."""
+    for name, value in _environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a tiny Llama with random weights."""
-    if importlib.util.find_spec("mlx_lm") is None:
-        pytest.skip("mlx-lm is not installed (extra: mlx)")
-    folder = tmp_path_factory.mktemp("tiny-model")
-    script = Path(__file__).with_name("tiny_model.py")
-    # In a process of its own, so that the test process never holds mlx.
-    subprocess.run([sys.executable, str(script), str(folder)], check=True, timeout=120, env=_environment())
-    return folder
+    return _tiny(tmp_path_factory, "llama")
+
+
+@pytest.fixture(scope="session")
+def tiny_qwen(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny Qwen2 with random weights."""
+    return _tiny(tmp_path_factory, "qwen2")
+
+
+def _tiny(made: pytest.TempPathFactory, family: Family) -> Path:
+    if importlib.util.find_spec("safetensors") is None:
+        pytest.skip("no trainer is installed (extras: cuda, mlx)")
+    return build(made.mktemp("tiny") / f"tiny-{family}", family=family)
+
+
+@pytest.fixture(scope="session")
+def exported(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of 40 short conversations, exported with the tiny model's tokenizer; most of them to train on."""
+    return make_export(tmp_path_factory.mktemp("workspace") / "workspace", tiny_model)
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +76,7 @@ def served_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         str(port),
     ]
     with log.open("wb") as out:
-        server = subprocess.Popen(command, stdout=out, stderr=out, env=_environment())
+        server = subprocess.Popen(command, stdout=out, stderr=out, env={**os.environ, **_environment()})
     try:
         _wait_until_it_answers(server, port, log)
         yield ServedModel(f"http://127.0.0.1:{port}/v1", "default_model")
@@ -66,7 +89,7 @@ def served_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def _environment() -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    return {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
 def _wait_until_it_answers(server: subprocess.Popen[bytes], port: int, log: Path, seconds: float = 90) -> None:
