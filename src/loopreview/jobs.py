@@ -83,11 +83,16 @@ def start(root: Path, kind: str, args: Sequence[str] = ()) -> subprocess.Popen[b
     """Start `loopreview <kind> <args>` beside this process, in a process group of its own, so that leaving the
     terminal program does not end it. Its narration goes to `.jobs/<kind>.log`."""
     folder(root).mkdir(exist_ok=True)
-    with (folder(root) / f"{kind}.log").open("wb") as log:
+    return spawn([kind, "-w", str(root), "--json", *args], folder(root) / f"{kind}.log")
+
+
+def spawn(args: Sequence[str], log: Path, *, append: bool = False) -> subprocess.Popen[bytes]:
+    """Start `loopreview ARGS` in a process group of its own; what it prints goes to `log`."""
+    with log.open("ab" if append else "wb") as file:
         return subprocess.Popen(
-            [sys.executable, "-m", "loopreview", kind, "-w", str(root), "--json", *args],
+            [sys.executable, "-m", "loopreview", *args],
             stdin=subprocess.DEVNULL,
-            stdout=log,
+            stdout=file,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
@@ -95,8 +100,12 @@ def start(root: Path, kind: str, args: Sequence[str] = ()) -> subprocess.Popen[b
 
 def last_words(root: Path, kind: str) -> str:
     """The last line a started job narrated, for saying why it ended."""
+    return last_line(folder(root) / f"{kind}.log")
+
+
+def last_line(log: Path) -> str:
     try:
-        lines = (folder(root) / f"{kind}.log").read_text(encoding="utf-8", errors="replace").split("\n")
+        lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
     except OSError:
         return ""
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
@@ -111,7 +120,7 @@ def find(root: Path) -> list[Job]:
             job = Job(kind, int(marker["pid"]), folder(root) / str(marker["file"]))
         except (OSError, ValueError, KeyError, TypeError):
             continue
-        if _locked(root, kind):
+        if locked(folder(root) / f"{kind}.lock"):
             found.append(job)
     return found
 
@@ -121,16 +130,18 @@ def tail(job: Job, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
     return read_events(job.path, offset)
 
 
-def cancel(job: Job) -> None:
-    """Ask the job to stop as ctrl+c would; what it has stored stays. A job that is gone already is no error."""
+def cancel(job: Job, *, now: bool = False) -> None:
+    """Ask the job to stop as ctrl+c would, or end it `now`; what it has stored stays. A job that is gone already is no
+    error."""
     try:
-        os.kill(job.pid, signal.SIGINT)
+        os.kill(job.pid, signal.SIGKILL if now else signal.SIGINT)
     except ProcessLookupError:
         return
 
 
-def _locked(root: Path, kind: str) -> bool:
-    lock = FileLock(folder(root) / f"{kind}.lock", timeout=0)
+def locked(path: Path) -> bool:
+    """Whether a living process holds this lock file."""
+    lock = FileLock(path, timeout=0)
     try:
         lock.acquire()
     except Timeout:

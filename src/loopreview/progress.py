@@ -42,7 +42,10 @@ class EventFile:
     """
 
     def __init__(self, path: Path) -> None:
+        torn = _torn(path)
         self._file = path.open("a", encoding="utf-8")
+        if torn:
+            self._file.write("\n")
         self._label, self._done, self._written = "", 0, 0.0
         self._total: int | None = None
 
@@ -96,6 +99,15 @@ class Together:
     def finish(self) -> None:
         for watcher in self._watchers:
             watcher.finish()
+
+
+def _torn(path: Path) -> bool:
+    """Whether the file ends amid a line: who wrote it was killed, and what comes next must not be lost with it."""
+    try:
+        with path.open("rb") as file:
+            return file.seek(0, 2) > 0 and file.seek(-1, 2) >= 0 and file.read(1) != b"\n"
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager

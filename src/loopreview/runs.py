@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from filelock import FileLock, Timeout
-
+from loopreview.jobs import locked
 from loopreview.models.errors import UserError
 from loopreview.models.training import State
 from loopreview.progress import read_events
@@ -64,24 +63,11 @@ class Run:
     def pid(self) -> int | None:
         """The job's process, while it lives."""
         pid = self.read_json(self.job_file).get("pid")
-        return pid if isinstance(pid, int) and self._locked() else None
+        return pid if isinstance(pid, int) and self.lock_file.exists() and locked(self.lock_file) else None
 
     def standing(self) -> "Standing":
         """How the run stands, by its events and by whether its job lives."""
         return standing(self.events(), alive=self.pid() is not None)
-
-    def _locked(self) -> bool:
-        if not self.lock_file.exists():
-            return False
-        lock = FileLock(self.lock_file, timeout=0)
-        try:
-            lock.acquire()
-        except Timeout:
-            return True
-        except OSError:
-            return False
-        lock.release()
-        return False
 
 
 class Standing(NamedTuple):
@@ -104,7 +90,7 @@ def standing(events: list[dict[str, Any]], *, alive: bool) -> Standing:
             steps = int(event.get("steps") or steps)
             step = int(event.get("step") or step)
         elif name == "step":
-            step = int(event.get("step") or 0)
+            step, steps = int(event.get("step") or 0), int(event.get("steps") or steps)
     name = last.get("event") if last else None
     if alive:
         return Standing("running", "", step, steps)

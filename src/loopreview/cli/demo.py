@@ -49,6 +49,11 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
         yield f"exported for training: {counts}, in {found['export']['dataset']}"
     else:
         yield f"not exported: {found['export_reason']}"
+    if found["run"]:
+        loss = found["run"]["loss"]
+        yield f"trained a tiny model for {found['run']['steps']} steps: loss {loss['first']:.2f} → {loss['last']:.2f}"
+    else:
+        yield f"not trained: {found['run_reason']}"
     yield f"look around: loopreview -w {found['workspace']}"
 
 

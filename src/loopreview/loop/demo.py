@@ -1,5 +1,6 @@
 """The demo without a terminal: two batches, judged, and reviewed by a script that knows what the simulator planted."""
 
+from pathlib import Path
 from typing import Any
 
 from loopreview import report, review, standing
@@ -23,7 +24,8 @@ def demo(workspace: Workspace, watcher: Progress) -> dict[str, Any]:
     """Two batches under fixed seeds, judged, and reviewed by a script that knows what the simulator planted.
 
     Returns what `demo --json` prints: `audit` over all replies, `export` of the approved ones, readable rows only,
-    null with its reason under `export_reason` where too few were approved. Training is not built yet: `run` is null.
+    null with its reason under `export_reason` where too few were approved. `run`: what became of a short training of a
+    tiny model on that, as `train start --json` prints it; null with its reason under `run_reason`.
     """
     for seed in DEMO_SEEDS:
         batch = make_batch(workspace, count=5, seed=seed, judged=True, watcher=watcher)["batch"]
@@ -35,6 +37,12 @@ def demo(workspace: Workspace, watcher: Progress) -> dict[str, Any]:
         exported = make_dataset(workspace, Wanted(), watcher=watcher)
     except UserError as error:
         why = str(error)
+    run, why_not = None, "nothing was exported"
+    if exported:
+        try:
+            run, why_not = _short_training(workspace, Path(exported["dataset"]), watcher), None
+        except UserError as error:
+            why_not = str(error)
     return {
         "workspace": str(workspace.root),
         "batches": found["batches"],
@@ -47,8 +55,36 @@ def demo(workspace: Workspace, watcher: Progress) -> dict[str, Any]:
         "audit": {name: audited[name] for name in ("replies", "length_ratio", "gate")},
         "export": exported,
         "export_reason": why,
-        "run": None,
+        "run": run,
+        "run_reason": why_not,
     }
+
+
+def _short_training(workspace: Workspace, dataset: Path, watcher: Progress) -> dict[str, Any]:
+    """Train a tiny model with random weights on the dataset, on the CPU if need be: it shows that training works here,
+    and says nothing of use. Raises UserError where no trainer is installed, or the training failed."""
+    from loopreview.runs import write_json
+    from loopreview.train import tiny
+    from loopreview.train.gates import TrainGate
+    from loopreview.train.machine import look
+    from loopreview.train.start import Wanted as Training
+    from loopreview.train.start import follow, launch, planned, summary
+
+    backends = look(workspace.root).backends
+    backend = next((name for name in ("mlx", "cuda") if backends[name].ready), None)
+    if backend is None:
+        raise UserError(f"no trainer is installed: {backends['cuda'].fix} or {backends['mlx'].fix}")
+    watcher.note(f"a short training of a tiny model, backend {backend} …")
+    base = tiny.build(workspace.root / "tiny-model")
+    given = {"backend": backend, "adapter": "lora", "epochs": 2, "learning_rate": 0.01, "accumulation": 1}
+    with planned(workspace.root, Training(str(base), dataset, given), keep=True) as (run, _):
+        assert run is not None
+        write_json(run.gate_file, TrainGate.record({}))
+    follow(run, launch(run, resume=False), lambda event: None)
+    found = summary(run)
+    if found["state"] != "done":
+        raise UserError(f"the training {found['state']}: {found['reason']}", exit_code=3)
+    return found
 
 
 def _scripted_review(workspace: Workspace, batch: int) -> None:

@@ -122,6 +122,8 @@ class Settings(BaseModel):
     slice_gap: tuple[int, int] = (4, 8)
     max_tokens: int = Field(default=16_000, ge=1)
     target_examples: int = Field(default=1_000, ge=1)
+    base_model: str | None = None
+    """The model that is trained: a folder, or a name on the Hub; its tokenizer is the export's, too."""
 
     user_sim: ModelSettings | None = None
     assistant: ModelSettings | None = None

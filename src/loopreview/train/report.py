@@ -11,7 +11,8 @@ class Report:
     """Writes the events of one job.
 
     started     by the job: pid, steps in all, the step it goes on from
-    step        step, epoch, loss, learning_rate, grad_norm, tokens_per_s, tokens, peak_memory (bytes), seconds_left
+    step        step, steps, epoch, loss, learning_rate, grad_norm, tokens_per_s, tokens, peak_memory (bytes),
+                seconds_left
     eval        step, loss, perplexity; step 0 is the base model
     checkpoint  step, path
     warning     text
@@ -20,7 +21,7 @@ class Report:
 
     def __init__(self, events: EventFile, *, steps: int = 0) -> None:
         self._events, self.steps = events, steps
-        """`steps`: optimizer steps in all, for the time left."""
+        """`steps`: optimizer steps in all, for the time left. A backend that packs examples sets it anew."""
         self._first: tuple[int, float] | None = None
 
     def step(
@@ -45,6 +46,7 @@ class Report:
         self._events.write(
             "step",
             step=step,
+            steps=self.steps,
             epoch=round(epoch, 4),
             loss=_finite(loss),
             learning_rate=learning_rate,
