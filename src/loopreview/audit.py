@@ -18,7 +18,7 @@ from loopreview.rules.audit import Collected, Digest, digest
 from loopreview.rules.duplicates import SIGNATURE_BYTES
 from loopreview.rules.review import fold
 from loopreview.rules.strays import Detect
-from loopreview.store import batches, events, transcripts
+from loopreview.store import batches, events, revocations, transcripts
 from loopreview.workspace import Workspace
 
 PART_VERSION = 1
@@ -35,15 +35,15 @@ class Chosen(NamedTuple):
 
 
 def chosen(workspace: Workspace, *, approved: bool = False, batch: int | None = None) -> Chosen:
-    """All transcripts, those of a batch, or the approved ones that are complete (what an export takes); with both
-    options, the approved ones of the batch. Raises UserError for a batch that is not there."""
+    """All transcripts, those of a batch, or the approved ones that are complete and not revoked (what an export
+    takes); with both options, the approved ones of the batch. Raises UserError for a batch that is not there."""
     if batch is not None:
         batches.get(workspace.store, batch)
     ids = transcripts.ids(workspace.store, batch)
     name = "all" if batch is None else f"batch {batch}"
     if not approved:
         return Chosen(name, ids)
-    wanted = approved_ids(workspace)
+    wanted = approved_ids(workspace) - revocations.standing(workspace.store).keys()
     heads = {head.id: head.complete for head in transcripts.heads(workspace.store, batch=batch) if head.id in wanted}
     name = "approved" if batch is None else f"approved of {name}"
     return Chosen(name, [id for id in heads if heads[id]], tuple(id for id in heads if not heads[id]))

@@ -8,7 +8,7 @@ import pytest
 
 from loopreview.models.transcript import Message, Transcript
 from loopreview.store import batches, search, transcripts
-from loopreview.store.database import Store
+from loopreview.store.database import SCHEMA, Store
 
 
 @pytest.fixture
@@ -89,4 +89,4 @@ def test_an_older_database_is_indexed_when_it_is_opened(store: Store) -> None:
     store.close()
     with Store.open(path) as again:
         assert search.transcripts_with(again, "rent") == ["1-1", "1-2"]
-    assert sqlite3.connect(path).execute("PRAGMA user_version").fetchone() == (7,)
+    assert sqlite3.connect(path).execute("PRAGMA user_version").fetchone() == (SCHEMA,)

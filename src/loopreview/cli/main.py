@@ -7,7 +7,21 @@ import threading
 import click
 
 from loopreview import __version__
-from loopreview.cli import assess, audit, data, demo, generate, ingest, report, review, rubric, show, train, workspace
+from loopreview.cli import (
+    assess,
+    audit,
+    data,
+    demo,
+    generate,
+    ingest,
+    report,
+    review,
+    rubric,
+    runs,
+    show,
+    train,
+    workspace,
+)
 from loopreview.cli.call import Call, shared_options
 from loopreview.models.errors import UserError
 
@@ -28,7 +42,7 @@ def cli(call: Call) -> None:
         open_terminal(call.root)
 
 
-for _module in (workspace, demo, generate, ingest, assess, show, review, report, rubric, audit, data, train):
+for _module in (workspace, demo, generate, ingest, assess, show, review, report, rubric, audit, data, train, runs):
     for _command in _module.COMMANDS:
         cli.add_command(_command)
 

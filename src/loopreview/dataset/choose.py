@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 
 from loopreview.models.transcript import Transcript
 from loopreview.rules.review import Decision, TranscriptReview, fold
-from loopreview.store import events, transcripts
+from loopreview.store import events, revocations, transcripts
 from loopreview.store.database import Store
 
 Kind = Literal["sft", "dpo", "kto"]
@@ -50,14 +50,17 @@ def choose(store: Store, kind: Kind) -> tuple[list[Chosen], list[LeftOut]]:
     """The transcripts of a dataset of this kind, and those left out, both in the order of batch and number.
 
     Training by example takes approved transcripts; preferences are learnt from rejected ones too, once somebody has
-    decided. What is not complete never goes out.
+    decided. What is not complete, or was revoked, never goes out.
     """
     reviewed = set(events.reviewed(store))
+    revoked = revocations.standing(store)
     chosen: list[Chosen] = []
     left_out: list[LeftOut] = []
     for head in _heads(store):
         review = _review(store, head.id) if head.id in reviewed else TranscriptReview()
-        if not head.complete:
+        if head.id in revoked:
+            left_out.append(LeftOut(head.id, None, "revoked"))
+        elif not head.complete:
             left_out.append(
                 LeftOut(head.id, None, "not complete", f"{head.exchanges} of {head.target_exchanges} exchanges")
             )

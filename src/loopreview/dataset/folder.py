@@ -9,6 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from loopreview.formats.exported import REVOKED
 from loopreview.models.errors import UserError
 from loopreview.models.hashing import content_hash
 
@@ -136,9 +137,10 @@ def refuse_other(target: Path) -> None:
 
 
 def differing(one: Path, other: Path) -> str | None:
-    """The first file that is not the same in both folders, or null."""
+    """The first file that is not the same in both folders, or null. What was revoked since is no part of a dataset."""
     names = sorted(
         {file.relative_to(base).as_posix() for base in (one, other) for file in base.rglob("*") if file.is_file()}
+        - {REVOKED}
     )
     return next((name for name in names if _digest(one / name) != _digest(other / name)), None)
 

@@ -47,7 +47,11 @@ def push(folder: Path, id: str, *, token: str, public: bool, hash: str, api: Any
                 f"{id}: that repository is public, so nothing was uploaded; make it private, or say --public"
             )
         api.upload_folder(
-            repo_id=name, repo_type="dataset", folder_path=str(folder), commit_message=f"loopreview dataset {hash}"
+            repo_id=name,
+            repo_type="dataset",
+            folder_path=str(folder),
+            commit_message=f"loopreview dataset {hash}",
+            ignore_patterns=["revoked.json"],
         )
     except UserError:
         raise

@@ -60,12 +60,17 @@ class Exported:
             yield from _lines(path)
 
     def revoked(self) -> list[str]:
-        """Transcripts of this dataset that were revoked since."""
+        """Transcripts of this dataset that were revoked since. Raises UserError where the mark cannot be read."""
+        path = self.folder / REVOKED
         try:
-            found = json.loads((self.folder / REVOKED).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
             return []
-        return sorted(found) if isinstance(found, dict) else []
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"{path}: says what was revoked, and cannot be read ({error}); mend it, or export again"
+            ) from None
+        return sorted(found)
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:

@@ -14,16 +14,6 @@ class Cost(NamedTuple):
     calls: int
 
 
-class Average(NamedTuple):
-    """Means over the calls that know the value; None where none does. Tokens per call, seconds."""
-
-    calls: int
-    tokens_in: float | None
-    tokens_out: float | None
-    latency_s: float | None
-    cost_usd: float | None
-
-
 def record(
     store: Store,
     role: str,
@@ -53,11 +43,3 @@ def cost(store: Store, batch: int | None = None) -> Cost:
     where, parameters = ("", ()) if batch is None else (" WHERE batch = ?", (batch,))
     row = store.one(f"SELECT total(cost_usd), count(*) - count(cost_usd), count(*) FROM calls{where}", parameters)
     return Cost(*row)
-
-
-def averages(store: Store) -> dict[str, Average]:
-    """By role, for estimates."""
-    rows = store.rows(
-        "SELECT role, count(*), avg(tokens_in), avg(tokens_out), avg(latency_s), avg(cost_usd) FROM calls GROUP BY role"
-    )
-    return {role: Average(*means) for role, *means in rows}

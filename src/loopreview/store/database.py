@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from loopreview.models.errors import UserError
 
-SCHEMA = 7
+SCHEMA = 8
 """Steps in migrations.py, which is imported only where one is pending."""
 _SMALLEST = 512
 """Bytes of the smallest page, and so of the smallest database. SQLite looks at the header of anything larger."""

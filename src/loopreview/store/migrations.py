@@ -238,3 +238,30 @@ def m007_search(db: Database) -> None:
         DELETE FROM standing
         """,
     )
+
+
+@migrations()
+def m008_revocations(db: Database) -> None:
+    _run(
+        db,
+        """
+        CREATE TABLE revocations (
+            id INTEGER PRIMARY KEY,
+            at TEXT NOT NULL,
+            transcript TEXT NOT NULL REFERENCES transcripts (id),
+            reviewer TEXT NOT NULL,
+            revoked INTEGER NOT NULL CHECK (revoked IN (0, 1)),  -- 0 takes an earlier one back
+            reason TEXT
+        )
+
+        CREATE TRIGGER revocations_are_not_edited BEFORE UPDATE ON revocations
+        BEGIN SELECT RAISE(ABORT, 'revocations are only appended'); END
+
+        CREATE TRIGGER revocations_are_not_replaced BEFORE INSERT ON revocations
+        WHEN EXISTS (SELECT 1 FROM revocations WHERE id = NEW.id)
+        BEGIN SELECT RAISE(ABORT, 'revocations are only appended'); END
+
+        CREATE TRIGGER revocations_are_not_deleted BEFORE DELETE ON revocations
+        BEGIN SELECT RAISE(ABORT, 'revocations are only appended'); END
+        """,
+    )

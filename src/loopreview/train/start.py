@@ -37,7 +37,8 @@ def dataset_of(root: Path, folder: Path | None) -> Exported:
     """The dataset named, else the workspace's newest. Raises UserError where there is none."""
     if folder is not None:
         return Exported.open(folder)
-    found = [path for path in (root / "exports").glob("*") if (path / MANIFEST).is_file()]
+    # A dataset that is being written has a name that begins with a dot.
+    found = [path for path in (root / "exports").glob("[!.]*") if (path / MANIFEST).is_file()]
     if not found:
         raise UserError(
             f"{root}: nothing is exported yet; `loopreview export` makes a dataset, or name one with --dataset"
@@ -102,11 +103,22 @@ def refuse(checks: Sequence[Check]) -> None:
 
 def result_of(run: Run) -> Path:
     """The folder of what a run made. Raises UserError where it is not done."""
+    refuse_revoked(run)
     if run.standing().state != "done" or not run.adapter.is_dir():
         raise UserError(
             f"{run.id}: is {run.standing().state}, there is no result to go on from; take a run that is done"
         )
     return run.adapter
+
+
+def refuse_revoked(run: Run) -> None:
+    """Raises UserError (exit 1) where the run holds a conversation that was taken back."""
+    if run.revoked_file.exists():
+        names = ", ".join(sorted(run.read_json(run.revoked_file))) or "see revoked.json"
+        raise UserError(
+            f"{run.id}: holds what was revoked since ({names}); export and train again, which leaves it out",
+            exit_code=1,
+        )
 
 
 def launch(run: Run, *, resume: bool) -> subprocess.Popen[bytes]:
@@ -115,6 +127,7 @@ def launch(run: Run, *, resume: bool) -> subprocess.Popen[bytes]:
     Raises UserError where it runs already, is done, or the device is busy.
     """
     stands = run.standing()
+    refuse_revoked(run)
     if stands.state == "running":
         raise UserError(f"{run.id}: is running; `loopreview train watch {run.id}` follows it", exit_code=1)
     if stands.state == "done":
