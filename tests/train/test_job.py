@@ -27,9 +27,30 @@ STEPS = ["--epochs=2", "--set=accumulation=4", "--set=dropout=0", "--set=eval_st
 @pytest.fixture
 def place(exported: Path, tmp_path: Path) -> Path:
     """A workspace's folder with a dataset; the job needs no more of it."""
-    folder = tmp_path / "place"
+    return copied(exported, tmp_path / "place")
+
+
+def copied(exported: Path, folder: Path) -> Path:
     shutil.copytree(exported.parents[1], folder, ignore=shutil.ignore_patterns("runs", ".jobs"))
     return folder
+
+
+Whole = Callable[[str], tuple[Run, Any]]
+
+
+@pytest.fixture(scope="session")
+def whole(exported: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    """A run that nobody disturbed, by backend, with what `train start --json` printed of it."""
+    done: dict[str, tuple[Run, Any]] = {}
+
+    def of(backend: str) -> tuple[Run, Any]:
+        if backend not in done:
+            folder = copied(exported, tmp_path_factory.mktemp("whole") / "place")
+            found = start(folder, tiny_model, backend)
+            done[backend] = runs.named(folder, found["run"]), found
+        return done[backend]
+
+    return of
 
 
 def loopreview(*args: object, code: int = 0) -> Any:
@@ -73,17 +94,16 @@ def same(one: Run, other: Run) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_run_from_start_to_end(place: Path, tiny_model: Path, backend: str) -> None:
-    manifest = json.loads(next(place.glob("exports/*/manifest.json")).read_text())
-    found = start(place, tiny_model, backend)
+def test_a_run_from_start_to_end(exported: Path, whole: Whole, backend: str) -> None:
+    manifest = json.loads((exported / "manifest.json").read_text())
+    run, found = whole(backend)
     assert found["state"] == "done"
     assert found["loss"]["last"] < found["loss"]["first"]
     assert found["eval_loss"] < found["base_eval_loss"]
     assert found["examples"] == manifest["examples"]["train"], "rows trained are the rows of the manifest"
     assert Path(found["adapter"]).is_dir()
-    run = runs.named(place, found["run"])
     events = run.events()
-    assert [event["event"] for event in events][0] == "started" and events[-1]["event"] == "done"
+    assert (events[0]["event"], events[-1]["event"]) == ("started", "done")
     steps = [event for event in events if event["event"] == "step"]
     assert [event["step"] for event in steps] == list(range(1, found["steps"] + 1))
     assert all(event["tokens_per_s"] > 0 and event["peak_memory"] > 0 for event in steps)
@@ -98,8 +118,10 @@ def test_a_run_from_start_to_end(place: Path, tiny_model: Path, backend: str) ->
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_cancelled_and_resumed_is_as_if_never_cancelled(place: Path, tiny_model: Path, backend: str) -> None:
-    whole = runs.named(place, start(place, tiny_model, backend)["run"])
+def test_cancelled_and_resumed_is_as_if_never_cancelled(
+    place: Path, tiny_model: Path, whole: Whole, backend: str
+) -> None:
+    undisturbed, _ = whole(backend)
     begun = start(place, tiny_model, backend, "--detach")
     run = runs.named(place, begun["run"])
     assert begun["state"] == "running"
@@ -110,16 +132,16 @@ def test_cancelled_and_resumed_is_as_if_never_cancelled(place: Path, tiny_model:
     until(lambda: run.pid() is None)
     assert run.standing().state == "cancelled"
     stopped = step_of(run)
-    assert 4 <= stopped < step_of(whole)
+    assert 4 <= stopped < step_of(undisturbed)
     found = loopreview("train", "resume", run.id, "-w", place)
-    assert (found["state"], found["steps"]) == ("done", step_of(whole))
-    same(run, whole)
-    assert run.metrics["eval_loss"] == whole.metrics["eval_loss"]
+    assert (found["state"], found["steps"]) == ("done", step_of(undisturbed))
+    same(run, undisturbed)
+    assert run.metrics["eval_loss"] == undisturbed.metrics["eval_loss"]
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_killed_and_resumed_from_the_last_checkpoint(place: Path, tiny_model: Path, backend: str) -> None:
-    whole = runs.named(place, start(place, tiny_model, backend)["run"])
+def test_killed_and_resumed_from_the_last_checkpoint(place: Path, tiny_model: Path, whole: Whole, backend: str) -> None:
+    undisturbed, _ = whole(backend)
     run = runs.named(place, start(place, tiny_model, backend, "--detach")["run"])
     until(lambda: step_of(run) >= 5)
     pid = run.pid()
@@ -134,15 +156,16 @@ def test_killed_and_resumed_from_the_last_checkpoint(place: Path, tiny_model: Pa
     after = run.events()
     after = after[after.index(second) :]
     assert min(event["step"] for event in after if event["event"] == "step") >= 4, "it went on from step 3 or 6"
-    same(run, whole)
+    same(run, undisturbed)
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_twenty_random_kills_never_leave_a_run_that_cannot_be_resumed(
-    place: Path, tiny_model: Path, backend: str
+    place: Path, tiny_model: Path, whole: Whole, backend: str
 ) -> None:
     dice = random.Random(backend)
-    whole = runs.named(place, start(place, tiny_model, backend)["run"])
+    undisturbed, _ = whole(backend)
     began = time.monotonic()
     run = runs.named(place, start(place, tiny_model, backend, "--detach")["run"])
     usual = max(2.0, time.monotonic() - began)
@@ -168,7 +191,7 @@ def test_twenty_random_kills_never_leave_a_run_that_cannot_be_resumed(
             assert process.returncode == 0 or run.standing().state == "done", process.stderr
     if run.standing().state != "done":
         assert loopreview("train", "resume", run.id, "-w", place)["state"] == "done"
-    same(run, whole)
+    same(run, undisturbed)
 
 
 def test_a_second_job_on_the_device_is_refused_with_the_name_of_the_first(place: Path, tiny_model: Path) -> None:

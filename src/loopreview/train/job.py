@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,7 +35,7 @@ from loopreview.train.plan import read_plan
 from loopreview.train.report import Report
 from loopreview.train.rows import Row, read_rows
 
-INTERRUPTED = 130
+INTERRUPTED, FAILED = 130, 3
 _LISTED = 5
 """Best and worst validation examples that are named."""
 
@@ -58,7 +59,8 @@ class Stop:
 
 
 def work(folder: Path, *, resume: bool) -> int:
-    """Train what the run's plan says, and return the exit code: 0 done, 130 cancelled with a checkpoint.
+    """Train what the run's plan says, and return the exit code: 0 done, 130 cancelled with a checkpoint, 3 the machine
+    failed.
 
     Raises UserError, the reason of which is in the events too.
     """
@@ -74,10 +76,11 @@ def work(folder: Path, *, resume: bool) -> int:
         except UserError as error:
             events.write("failed", reason=str(error))
             raise
-        except BaseException as error:
+        except Exception as error:
             # The log has the whole of it; the event has the line that matters.
+            traceback.print_exc()
             events.write("failed", reason=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
-            raise
+            return FAILED
         finally:
             events.close()
         return INTERRUPTED if outcome.cancelled else 0
