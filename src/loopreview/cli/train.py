@@ -105,7 +105,8 @@ def start(
     With RUN, one that `train plan` made; else a new one is planned.
     """
     from loopreview.train import device
-    from loopreview.train.start import launch, planned, refuse
+    from loopreview.train.gates import refuse
+    from loopreview.train.start import launch, planned
 
     if run is not None:
         found = _planned_run(call, run, asked)
@@ -220,9 +221,8 @@ def _planned_run(call: Call, name: str, asked: dict[str, Any]) -> "Run":
     """A run that was planned before. Raises UserError where it was started, or where the plan is asked for anew."""
     from loopreview.formats.exported import Exported
     from loopreview.models.errors import UserError
-    from loopreview.train.gates import data_gate
+    from loopreview.train.gates import data_gate, refuse
     from loopreview.train.plan import read_plan
-    from loopreview.train.start import refuse
 
     found = _run(call, name)
     if any(asked.values()):
@@ -269,8 +269,8 @@ def _keep_answers(call: Call, run: "Run", given: tuple[str, ...], yes: bool) -> 
                 good = click.confirm("  Is it so?", err=True)
                 reason = "" if good else click.prompt("  Why go on all the same?", err=True)
                 answers |= parse_answers([f"{question.key}={'yes' if good else 'no'}: {reason}"])
-    if not yes:
-        TrainGate.check(answers)
+    # With --yes a question may stay open; a no still needs its reason.
+    TrainGate.check({**({one.key: {"answer": "yes"} for one in QUESTIONS} if yes else {}), **answers})
     write_json(run.gate_file, TrainGate.record(answers))
 
 

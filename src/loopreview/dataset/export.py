@@ -129,6 +129,8 @@ class _Export:
         """Write rows and lineage. Splits are made of the transcripts that have an example; which those are shows while
         they are written, so that a few transcripts without any may make a second round necessary."""
         splits = self._placed(self.personas)
+        # Hashed: a persona may be named after a person.
+        self._group = {id: content_hash(name)[:12] for id, name in self._grouped(self.personas).items()}
         while True:
             filled = self._write(folder, splits)
             if not filled:
@@ -206,6 +208,7 @@ class _Export:
             "row": file.lines,
             "transcript": chosen.id,
             "exchange": made.exchange,
+            "group": self._group[chosen.id],
             "source": transcript.source,
             "batch": batch.id,
             "origin": batch.origin,

@@ -36,7 +36,7 @@ class Data(BaseModel):
 class Plan(BaseModel):
     """All that decides what a training run does. Each value arrives in the trainer, or is refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     backend: Backend
     device: Device
@@ -88,7 +88,12 @@ class Plan(BaseModel):
     @classmethod
     def _number(cls, value: Any) -> Any:
         # YAML 1.2 and 1.1 disagree on `2e-4`; as a text it is a number all the same.
-        return float(value) if isinstance(value, str) else value
+        if isinstance(value, bool):
+            raise ValueError("must be a number")
+        try:
+            return float(value) if isinstance(value, str) else value
+        except ValueError:
+            raise ValueError(f"{value!r} is no number") from None
 
     @model_validator(mode="after")
     def _together(self) -> "Plan":

@@ -34,6 +34,8 @@ class Exchange(NamedTuple):
 
 
 class TopicSeed(BaseModel):
+    model_config = ConfigDict(defer_build=True)
+
     topic: str
     subtopic: str
     complexity: str = "medium"
@@ -41,6 +43,8 @@ class TopicSeed(BaseModel):
 
 class Flaw(BaseModel):
     """A habit of the simulated user that makes it less than ideal; `probability` per message."""
+
+    model_config = ConfigDict(defer_build=True)
 
     name: str
     level: Literal["primary", "secondary"]
@@ -50,6 +54,8 @@ class Flaw(BaseModel):
 
 class Persona(BaseModel):
     """Who the simulated user is."""
+
+    model_config = ConfigDict(defer_build=True)
 
     id: str
     name: str
@@ -68,12 +74,16 @@ class Persona(BaseModel):
 class Turn(BaseModel):
     """The dice of one exchange."""
 
+    model_config = ConfigDict(defer_build=True)
+
     mode: str
     flaws: list[str]
 
 
 class Dice(BaseModel):
     """All dice of a transcript, rolled before its first message from (batch seed, index)."""
+
+    model_config = ConfigDict(defer_build=True)
 
     seed: int
     index: int
@@ -86,6 +96,8 @@ class Dice(BaseModel):
 
 class Transcript(BaseModel):
     """Ordered messages with their persona. `id` is `<batch>-<number>`, such as `6-1`."""
+
+    model_config = ConfigDict(defer_build=True)
 
     id: str
     batch: int

@@ -1,6 +1,7 @@
-"""Where a model's tokenizer is: a folder of this machine, or a repository of the Hugging Face Hub."""
+"""Where a model's files are: a folder of this machine, or a repository of the Hugging Face Hub."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from loopreview.models.errors import UserError
@@ -13,24 +14,30 @@ FILES = (
 
 def load(reference: str) -> ChatTokenizer:
     """The tokenizer of a folder, or of a model on the Hub, which is fetched once. Raises UserError."""
+    folder = local(reference)
+    return ChatTokenizer.load(folder) if folder else ChatTokenizer.load(fetched(reference, FILES), name=reference)
+
+
+def local(reference: str) -> Path | None:
+    """The folder of this machine that is meant; None for a name on the Hub. Raises UserError where it is neither."""
     folder = Path(reference).expanduser()
     if folder.is_dir():
-        return ChatTokenizer.load(folder)
+        return folder
     if folder.exists():
         raise UserError(f"{reference}: is a file; name the folder it lies in")
     if reference.startswith((".", "/", "~")) or reference.count("/") > 1 or "\\" in reference:
         raise UserError(f"{reference}: no such folder; name a model's folder, or a model on the Hub (`user/name`)")
-    return ChatTokenizer.load(_fetched(reference), name=reference)
+    return None
 
 
-def _fetched(id: str) -> Path:
-    """The files that are needed, from the Hub or from what was fetched before. Only the environment's token is used."""
+def fetched(id: str, patterns: Sequence[str]) -> Path:
+    """The files of these names, from the Hub or from what was fetched before. Only the environment's token is used."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
         token = os.environ.get("HF_TOKEN", "").strip() or False
-        return Path(snapshot_download(id, allow_patterns=list(FILES), token=token))
+        return Path(snapshot_download(id, allow_patterns=list(patterns), token=token))
     except LocalEntryNotFoundError:
         raise UserError(
             f"{id}: is no folder here, and the Hub cannot be reached; fetch the model on a machine with a network, and "

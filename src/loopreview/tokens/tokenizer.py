@@ -87,6 +87,11 @@ class ChatTokenizer:
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
         return ids
 
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of ids, special tokens included."""
+        text: str = self._tokenizer.decode(list(ids), skip_special_tokens=False)
+        return text
+
     def spans(self, text: str) -> list[tuple[int, int]]:
         """From which to which character each id of `encode(text)` reaches."""
         found: list[tuple[int, int]] = self._tokenizer.encode(text, add_special_tokens=False).offsets

@@ -30,10 +30,11 @@ def read_rows(path: Path) -> list[Row]:
 
     Raises UserError for a row that is no example, or without a supervised token.
     """
-    return list(_rows(path))
+    return list(each_row(path))
 
 
-def _rows(path: Path) -> Iterator[Row]:
+def each_row(path: Path) -> Iterator[Row]:
+    """The rows of `read_rows`, one after the other."""
     try:
         file = path.open(encoding="utf-8")
     except OSError as error:

@@ -3,7 +3,7 @@
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,7 +16,6 @@ from loopreview.progress import EventFile, read_events
 from loopreview.runs import Run, write_json
 from loopreview.train import device
 from loopreview.train.base import Base
-from loopreview.train.gates import Check
 from loopreview.train.machine import look
 from loopreview.train.plan import Planned, propose, read_plan, write_plan
 
@@ -92,13 +91,6 @@ def planned(root: Path, wanted: Wanted, *, keep: bool) -> Iterator[tuple[Run | N
     except BaseException:
         shutil.rmtree(run.folder, ignore_errors=True)
         raise
-
-
-def refuse(checks: Sequence[Check]) -> None:
-    """Raises UserError (exit 1) for the first check that says no."""
-    for check in checks:
-        if check.level == "error":
-            raise UserError(f"{check.name}: {check.text}", exit_code=1)
 
 
 def result_of(run: Run) -> Path:
