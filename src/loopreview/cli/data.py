@@ -16,7 +16,11 @@ from loopreview.cli.call import Call, bar, say, shared_options, table
     metavar="DIR",
     help="The folder (default: exports/<hash> of the workspace).",
 )
-@click.option("--tokenizer", metavar="DIR|HUB_ID", help="The model's tokenizer and template: token rows too.")
+@click.option(
+    "--tokenizer",
+    metavar="DIR|HUB_ID|none",
+    help="The model's tokenizer and template: token rows too (default: base_model of the settings, if it is set).",
+)
 @click.option(
     "--kind",
     type=click.Choice(["sft", "dpo", "kto"]),

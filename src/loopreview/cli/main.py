@@ -10,8 +10,10 @@ from loopreview import __version__
 from loopreview.cli import (
     assess,
     audit,
+    chat,
     data,
     demo,
+    doctor,
     generate,
     ingest,
     report,
@@ -42,7 +44,9 @@ def cli(call: Call) -> None:
         open_terminal(call.root)
 
 
-for _module in (workspace, demo, generate, ingest, assess, show, review, report, rubric, audit, data, train, runs):
+for _module in (
+    workspace, demo, generate, ingest, assess, show, review, report, rubric, audit, data, doctor, train, runs, chat,
+):  # fmt: skip
     for _command in _module.COMMANDS:
         cli.add_command(_command)
 

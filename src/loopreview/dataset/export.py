@@ -251,6 +251,7 @@ class _Export:
             "tokens": tally.tokens,
             "supervised_tokens": tally.supervised if tokenizer else None,
             "labels": {"good": tally.labels[True], "bad": tally.labels[False]} if tally.labels else None,
+            "system_message": self._maker.system,
             "max_tokens": settings.max_tokens,
             "slice_gap": list(settings.slice_gap),
             "tokenizer": {

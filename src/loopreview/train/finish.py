@@ -36,7 +36,13 @@ def merged(run: Run, to: Path | None = None) -> Path:
     beside = target.with_name(f".{target.name}.partial")
     shutil.rmtree(beside, ignore_errors=True)
     try:
-        trainer(plan.backend).merge(plan, base, adapter, beside)
+        try:
+            trainer(plan.backend).merge(plan, base, adapter, beside)
+        except UserError:
+            raise
+        except Exception as error:  # each library raises its own
+            said = " ".join(str(error).split())[:200]
+            raise UserError(f"{run.id}: could not be merged ({type(error).__name__}: {said})", exit_code=3) from error
         if target.is_dir():
             target.rmdir()
         beside.rename(target)

@@ -189,7 +189,10 @@ def _too_big(plan: Plan, base: Path, rows: Sequence[Row], error: Exception) -> U
 
     longest = max(len(row.ids) for row in rows)
     found = look(base).backends[plan.backend].device
-    fit = fitting(Base.open(plan.base).config, plan, found.memory) if found else None
+    try:
+        fit = fitting(Base.open(plan.base).config, plan, found.memory) if found else None
+    except UserError:  # an architecture of which nothing can be estimated
+        fit = None
     said = f"out of memory: the longest example has {longest:,} tokens, batch is {plan.batch}"
     todo = "train with fewer tokens (export with a smaller max_tokens), adapter=qlora or gradient_checkpointing=yes"
     if fit and fit.max_length:
