@@ -2,13 +2,15 @@
 
 import json
 import os
-import subprocess
+import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from tests.forked import Forked
 
 # Before any import of litellm: tests never look for a price list on the network.
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
@@ -106,24 +108,25 @@ def small(root: Path) -> Path:
     return root
 
 
+@pytest.fixture(scope="module")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path, Callable[[], object]], Path]:
+    """`once(root, fill)` fills the workspace `root` the first time in a module, and copies what that made after it."""
+    filled = tmp_path_factory.mktemp("once") / "workspace"
+
+    def make(root: Path, fill: Callable[[], object]) -> Path:
+        if filled.exists():
+            shutil.rmtree(root)
+            shutil.copytree(filled, root)
+        else:
+            fill()
+            shutil.copytree(root, filled)
+        return root
+
+    return make
+
+
 @pytest.fixture
-def spawn() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+def spawn() -> Iterator[Callable[..., Forked]]:
     """Start `loopreview ARGS…` as a process of its own; what still runs at the end is killed."""
-    started: list[subprocess.Popen[str]] = []
-
-    def start(*args: object, **environment: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "loopreview", *map(str, args)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, **environment},
-        )
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
+    with ExitStack() as stack:
+        yield lambda *args, **environment: stack.enter_context(Forked(*args, **environment))

@@ -15,8 +15,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from filelock import FileLock, Timeout
-
 from loopreview.models.errors import UserError
 from loopreview.progress import EventFile, read_events
 
@@ -40,6 +38,8 @@ def exclusive(root: Path, kind: str, **started: Any) -> Iterator[EventFile]:
 
     Raises UserError (exit 1) where another one runs. The operating system frees the lock of a killed process.
     """
+    from filelock import FileLock, Timeout  # here, since the first paint does without it
+
     where = folder(root)
     try:
         where.mkdir(exist_ok=True)
@@ -141,6 +141,8 @@ def cancel(job: Job, *, now: bool = False) -> None:
 
 def locked(path: Path) -> bool:
     """Whether a living process holds this lock file."""
+    from filelock import FileLock, Timeout
+
     lock = FileLock(path, timeout=0)
     try:
         lock.acquire()

@@ -12,10 +12,9 @@ JUDGES = ("strict", "balanced", "lenient")
 
 
 @pytest.fixture
-def made(small, cli) -> Path:
+def made(small, cli, once) -> Path:
     """A finished batch of three transcripts, not judged."""
-    cli("generate", "-w", small, "--seed", 7, "--count", 3)
-    return small
+    return once(small, lambda: cli("generate", "-w", small, "--seed", 7, "--count", 3))
 
 
 def edit(root: Path, old: str, new: str) -> None:

@@ -1,6 +1,7 @@
 """export and export-labels."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -93,6 +94,28 @@ def test_each_form_is_written(cli: Cli, reviewed: Path, tiny: Path, options: lis
     found = cli("-w", reviewed, "--json", "export", "--tokenizer", tiny, *options).json
     for split in SPLITS:
         assert all(key in row for row in lines(Path(found["dataset"]) / f"{split}.jsonl"))
+
+
+def test_the_base_model_of_the_settings_is_the_tokenizer(
+    cli: Cli, reviewed: Path, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = cli("-w", reviewed, "--json", "export", "--tokenizer", tiny).json
+    settings = reviewed / "loopreview.toml"
+    written = settings.read_text(encoding="utf-8")
+
+    def exported(base: str, *options: str) -> Any:
+        settings.write_text(f'base_model = "{base}"\n{written}', encoding="utf-8")
+        return cli("-w", reviewed, "--json", "export", *options).json
+
+    assert exported(str(tiny))["hash"] == named["hash"]
+    shutil.copytree(tiny, reviewed / "models" / "tiny")
+    monkeypatch.chdir(tmp_path)
+    assert exported("models/tiny")["hash"] == named["hash"], "a folder is looked for in the workspace"
+    without = exported("models/tiny", "--tokenizer", "none")
+    assert without["tokens"] is None and not (Path(without["dataset"]) / "tokens").exists()
+    assert exported("./nowhere", "--tokenizer", str(tiny))["hash"] == named["hash"]
+    settings.write_text(f'base_model = "./nowhere"\n{written}', encoding="utf-8")
+    assert "./nowhere: no such folder" in cli("-w", reviewed, "export", code=2).err
 
 
 def test_pairs_of_rewritten_replies(cli: Cli, reviewed: Path) -> None:

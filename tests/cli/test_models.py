@@ -52,7 +52,7 @@ class Server:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.address = f"http://127.0.0.1:{self._server.server_port}/v1"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
     def close(self) -> None:
         self._server.shutdown()
@@ -84,9 +84,8 @@ def use(root: Path, section: str, *lines: str) -> None:
 
 
 @pytest.fixture
-def made(small, cli) -> Path:
-    cli("generate", "-w", small, "--seed", 7, "--count", 1)
-    return small
+def made(small, cli, once) -> Path:
+    return once(small, lambda: cli("generate", "-w", small, "--seed", 7, "--count", 1))
 
 
 def verdicts_for(request: dict[str, Any], ids: tuple[str, ...] = ("H1", "S1")) -> str:

@@ -9,12 +9,12 @@ from loopreview.loop.batch import make_batch
 from loopreview.progress import Silent
 from loopreview.workspace import Workspace, init
 
-PERSONAS = 20
+PERSONAS = 15
 SEED = 4
 
 
 def passed(root: Path) -> int:
-    """How many of 20 personas pass, of those all get a score."""
+    """How many of the personas pass; all of them get a score."""
     with Workspace.open(root) as workspace:
         batch = make_batch(workspace, count=PERSONAS, seed=SEED, judged=True, watcher=Silent())["batch"]
         row = next(row for row in report.status(workspace)["batches"] if row["id"] == batch)

@@ -17,15 +17,18 @@ IDS = ["1-1", "1-2", "1-3", "1-4"]
 
 
 @pytest.fixture
-def judged(small, cli) -> Path:
+def judged(small, cli, once) -> Path:
     """Four judged transcripts; a person has answered H1 on the first three."""
-    settings = small / "loopreview.toml"
-    longer = settings.read_text(encoding="utf-8").replace("exchanges = [2, 3]", "exchanges = [4, 4]")
-    settings.write_text(longer, encoding="utf-8")
-    cli("generate", "-w", small, "--seed", 7, "--count", 4, "--assess")
-    for id, answer in zip(IDS, ("yes", "no", "no"), strict=False):
-        cli("review", "answer", id, "H1", answer, "--reviewer", "ann", "-w", small)
-    return small
+
+    def fill() -> None:
+        settings = small / "loopreview.toml"
+        longer = settings.read_text(encoding="utf-8").replace("exchanges = [2, 3]", "exchanges = [4, 4]")
+        settings.write_text(longer, encoding="utf-8")
+        cli("generate", "-w", small, "--seed", 7, "--count", 4, "--assess")
+        for id, answer in zip(IDS, ("yes", "no", "no"), strict=False):
+            cli("review", "answer", id, "H1", answer, "--reviewer", "ann", "-w", small)
+
+    return once(small, fill)
 
 
 def edit(root: Path, old: str = OLD, new: str = NEW) -> None:
@@ -206,7 +209,7 @@ class _Babbling(BaseHTTPRequestHandler):
 @pytest.fixture
 def babbling() -> Iterator[str]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Babbling)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield f"http://127.0.0.1:{server.server_address[1]}/v1"
     server.shutdown()
 

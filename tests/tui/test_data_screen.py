@@ -157,7 +157,7 @@ async def test_a_wrong_tokenizer_is_said_and_the_rest_is_shown_without_it(
     make_workspace: Any, open_data: Any, given: type[Given]
 ) -> None:
     def planned(request: dict[str, Any]) -> dict[str, Any]:
-        if request["tokenizer"]:
+        if request["tokenizer"] != "none":
             return {"answer": "error", "why": "./gone: no such folder"}
         return plan(tokenizer=None)
 
@@ -167,6 +167,22 @@ async def test_a_wrong_tokenizer_is_said_and_the_rest_is_shown_without_it(
         screen = await settled(pilot)
         assert said(screen, "next") == "→ ./gone: no such folder"
         assert "10 of 100" in said(screen, "page") and "without a tokenizer" in said(screen, "page")
+
+
+async def test_the_tokenizer_of_the_base_model_is_named(
+    make_workspace: Any, open_data: Any, given: type[Given]
+) -> None:
+    app = open_data(make_workspace([{}], base_model="org/model"))
+    async with app.run_test(size=(160, 45)) as pilot:
+        screen = await settled(pilot)
+        assert given.asked[0]["tokenizer"] == "" and "tiny · sft, last reply" in said(screen, "top")
+        await pilot.press("t")
+        shown = "\n".join("".join(s.text for s in strip) for strip in app.screen._compositor.render_strips())
+        assert "(user/name); empty: org/model; none: without" in shown
+        await pilot.press(*"none", "enter")
+        await until(pilot, lambda: given.asked[-2]["tokenizer"] == "none")
+        assert "no tokenizer · sft, last reply" in said(screen, "top")
+        assert screen.command.endswith(" --tokenizer=none")
 
 
 async def test_failing_commands_are_said_on_their_page_and_asked_once(

@@ -163,6 +163,15 @@ def test_without_a_tokenizer_messages_stand_under_their_roles(workspace: Workspa
     assert lit(part) == [talk(2, 14)[5].text] and "\n\nuser\nQuestion 1 of 2" in part["text"]
 
 
+def test_the_base_model_is_the_tokenizer_where_none_is_named(workspace: Workspace, tiny: str) -> None:
+    file, planner = workspace.root / "loopreview.toml", Planner(workspace)
+    named, without = plan_of(planner, tiny), plan_of(planner)
+    assert named["tokenizer"]["name"] == Path(tiny).name and without["tokenizer"] is None
+    file.write_text(f'base_model = "{tiny}"\n{file.read_text(encoding="utf-8")}', encoding="utf-8")
+    for given, expected in (("", named), ("none", without), (tiny, named)):
+        assert {**plan_of(planner, given), "seconds": 0} == {**expected, "seconds": 0}
+
+
 def test_an_example_that_is_gone_is_an_error_in_a_line(workspace: Workspace) -> None:
     planner = Planner(workspace)
     plan_of(planner)

@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,13 @@ def text_of(app: Any) -> str:
 def review_of(app: Any) -> Review:
     assert isinstance(app.screen, Review)
     return app.screen
+
+
+async def until(pilot: Any, true: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, text_of(pilot.app)
+        await pilot.pause(0.05)
 
 
 async def test_the_narrow_screen(make_workspace: Any, make_app: Any, golden: Any) -> None:
@@ -68,14 +76,14 @@ async def test_a_judgment_is_stored_before_it_is_painted(make_workspace: Any, ma
         await pilot.pause()
         stored_when_painted = []
         screen = review_of(app)
-        paint = screen._paint_lines
+        paint = screen.painting.lines
 
         def watched() -> None:
             with Store.open(workspace.store.path) as other:
                 stored_when_painted.append(len(events.all(other)))
             paint()
 
-        screen._paint_lines = watched  # type: ignore[method-assign]
+        screen.painting.lines = watched  # type: ignore[method-assign]
         await pilot.press("y")
         assert stored_when_painted[0] == 1
 
@@ -226,6 +234,29 @@ async def test_remarks_are_events_of_their_kind(make_workspace: Any, make_app: A
         assert "2 assistant · marked bad, rewritten" in text_of(app)
 
 
+async def test_what_was_kept_outside_its_limits_says_so_beside_its_speaker(make_workspace: Any, make_app: Any) -> None:
+    def said(role: Any, *marks: str) -> Message:
+        return Message(role=role, text=f"The words of {role}.", extra={"marks": list(marks)} if marks else {})
+
+    long = "210 words, at most 84 (2 times the user's)"
+    talk = [
+        said("user"),
+        said("assistant"),
+        said("user", "cut off", "3 words, asked for 20 to 60"),
+        said("assistant", long),
+    ]
+    app = make_app(make_workspace([SPLIT], messages=[talk]))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        await pilot.press("G", "d")
+        shown = [line.strip("─┄ ▂\n") for line in text_of(app).split("\n")]
+        assert "2 user · kept outside its limits: cut off, 3 words, asked for 20 to 60" in shown
+        assert "2 assistant · marked bad · kept outside its limits: 210 words, at most 84" in shown
+        assert text_of(app).count("outside its limits") == 2
+        await pilot.press("B")
+        assert "limits" not in text_of(app), "blind: a judge of lengths would be told"
+
+
 async def test_an_example_takes_two_keys_and_the_words(make_workspace: Any, make_app: Any) -> None:
     workspace = make_workspace([SPLIT])
     app = make_app(workspace)
@@ -277,9 +308,9 @@ async def test_another_reviewers_answer_is_seen(make_workspace: Any, make_app: A
         await pilot.pause()
         with Workspace.open(workspace.root) as other:
             review.record(other, "answer", reviewer="bob", transcript="1-1", criterion="U1", answer="YES")
-        await pilot.pause(1.3)
         sheet = review_of(app).desk.sheet
-        assert sheet is not None and sheet.assessment.human["U1"] == {"bob": "YES"}
+        assert sheet is not None
+        await until(pilot, lambda: sheet.assessment.human.get("U1") == {"bob": "YES"})
 
 
 async def test_keys_can_be_moved(make_workspace: Any, make_app: Any, tmp_path: Path) -> None:
@@ -504,11 +535,7 @@ async def test_why_no_reply_could_be_drawn_is_said_and_the_text_stays(make_works
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.pause(0.2)
         await pilot.press("w", "ctrl+r")
-        for _ in range(100):
-            await pilot.pause(0.1)
-            if "no model for assistant" in text_of(app):
-                break
-        assert "no model for assistant" in text_of(app)
+        await until(pilot, lambda: "no model for assistant" in text_of(app))
         assert app.screen.query_one(Words).text.startswith("Reply 2 of talk 1")
 
 
@@ -519,9 +546,7 @@ async def test_e_edits_this_criterion_and_q_comes_back(make_workspace: Any, make
         desk = review_of(app).desk
         transcript, criterion = desk.sheet.id, desk.cursor
         await pilot.press("e")
-        await pilot.pause(0.3)
-        assert app.current_mode == "rubric"
+        await until(pilot, lambda: app.current_mode == "rubric" and app.screen.is_current)
         await pilot.press("q")
-        await pilot.pause(0.3)
-        assert app.current_mode == "review"
+        await until(pilot, lambda: app.current_mode == "review" and app.screen.is_current)
         assert (desk.sheet.id, desk.cursor) == (transcript, criterion)

@@ -81,12 +81,17 @@ def label(workspace: Workspace, id: str, answer: str, *, reviewer: str = "ann", 
 
 
 @pytest.fixture
-def judged(workspace: Workspace) -> Workspace:
+def judged(root: Path, once: Any) -> Iterator[Workspace]:
     """Three judged transcripts whose H1 ann has answered."""
-    make_batch(workspace, count=3, seed=7, judged=True, watcher=Silent())
-    for id, answer in (("1-1", "YES"), ("1-2", "NO"), ("1-3", "NO")):
-        label(workspace, id, answer)
-    return workspace
+
+    def fill() -> None:
+        with Workspace.open(root) as workspace:
+            make_batch(workspace, count=3, seed=7, judged=True, watcher=Silent())
+            for id, answer in (("1-1", "YES"), ("1-2", "NO"), ("1-3", "NO")):
+                label(workspace, id, answer)
+
+    with Workspace.open(once(root, fill)) as workspace:
+        yield workspace
 
 
 @pytest.fixture

@@ -70,7 +70,8 @@ class ScriptedServer:
 
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._http.daemon_threads = True
-        threading.Thread(target=self._http.serve_forever, daemon=True).start()
+        # It looks this often whether it is to stop: by default every half second, for which `close` waits.
+        threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True).start()
         self.base = f"http://127.0.0.1:{self._http.server_port}/v1"
 
     def answer(self, request: BaseHTTPRequestHandler) -> None:

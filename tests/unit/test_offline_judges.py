@@ -43,7 +43,7 @@ def rubric(domain: str) -> Rubric:
 
 
 @cache
-def transcripts(domain: str, count: int = 40) -> list[list[Exchange]]:
+def transcripts(domain: str, count: int = 24) -> list[list[Exchange]]:
     """Generated under the domain's own prompt."""
     taxonomy = read_taxonomy(text(f"rubrics/{domain}/taxonomy.yaml"), "taxonomy.yaml")
     personas = read_personas(text(f"rubrics/{domain}/personas.yaml"), "personas.yaml")
@@ -72,13 +72,18 @@ def asked_of_judges(domain: str) -> list[Criterion]:
     return [c for c in rubric(domain).criteria if c.kind == "judged"]
 
 
+@cache
+def panel(domain: str, model: str) -> list[dict[str, dict[str, Any]]]:
+    """What one judge says of each of the domain's transcripts."""
+    return [judged(asked_of_judges(domain), exchanges, model) for exchanges in transcripts(domain)]
+
+
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_each_judge_agrees_with_what_was_planted_well_but_not_too_well(domain: str) -> None:
     criteria = asked_of_judges(domain)
     for model in STRICTNESS:
         table: Counter[tuple[str, str]] = Counter()
-        for exchanges in transcripts(domain):
-            answers = judged(criteria, exchanges, model)
+        for exchanges, answers in zip(transcripts(domain), panel(domain, model), strict=True):
             for criterion in criteria:
                 pair = (planted_truth(criterion, exchanges), answers.get(criterion.id, {}).get("answer", "ERROR"))
                 if set(pair) <= {"YES", "NO"}:
@@ -92,8 +97,8 @@ def test_the_strict_judge_says_no_most_often_and_the_lenient_one_least() -> None
         model: sum(
             answer["answer"] == "NO"
             for domain in DOMAINS
-            for exchanges in transcripts(domain)
-            for answer in judged(asked_of_judges(domain), exchanges, model).values()
+            for answers in panel(domain, model)
+            for answer in answers.values()
         )
         for model in STRICTNESS
     }
@@ -104,10 +109,9 @@ def test_some_mistakes_are_made_by_all_judges_in_both_directions() -> None:
     seen = Counter()
     for domain in DOMAINS:
         criteria = asked_of_judges(domain)
-        for exchanges in transcripts(domain):
-            panel = [judged(criteria, exchanges, model) for model in STRICTNESS]
+        for exchanges, *given in zip(transcripts(domain), *(panel(domain, m) for m in STRICTNESS), strict=True):
             for criterion in criteria:
-                answers = {found[criterion.id]["answer"] for found in panel if criterion.id in found}
+                answers = {found[criterion.id]["answer"] for found in given if criterion.id in found}
                 truth = planted_truth(criterion, exchanges)
                 if len(answers) == 1 and truth != "NA" and answers != {truth}:
                     seen[truth] += 1
@@ -133,8 +137,7 @@ def test_a_judge_fits_the_schema_quotes_exactly_and_repeats_itself(model: str) -
 
 
 def test_na_is_answered_only_where_it_is_allowed() -> None:
-    criteria = asked_of_judges("support-agent")
-    found = [judged(criteria, exchanges, "judge-balanced") for exchanges in transcripts("support-agent")]
+    found = panel("support-agent", "judge-balanced")
     answered_na = {id for answers in found for id, answer in answers.items() if answer["answer"] == "NA"}
     assert answered_na and all(rubric("support-agent").criterion(id).na == "valid" for id in answered_na)  # type: ignore[union-attr]
 

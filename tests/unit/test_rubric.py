@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from loopreview.models.rubric import CHECKS, Criterion, Example, Rubric
 from loopreview.rules.checks import PARAMS
 from loopreview.rules.documents import DocumentError
-from loopreview.rules.rubric import check_rubric, criterion_at, read_rubric, rubric_notes, with_examples
+from loopreview.rules.rubric import check_rubric, read_rubric, rubric_notes, with_examples
 
 GOOD = """\
 name: support
@@ -193,19 +193,6 @@ def test_examples_from_the_store_join_those_of_the_file_once() -> None:
     assert joined.criteria[1:] == rubric.criteria[1:]
     assert rubric.criteria[0].examples == (own,)
     assert with_examples(rubric, []) == rubric
-
-
-def test_the_criterion_at_a_line_is_known_for_the_side_pane() -> None:
-    assert [criterion_at(GOOD, line) for line in (1, 6, 7, 13, 14, 15, 99)] == [
-        None,
-        None,
-        "U1",
-        "U1",
-        "T2",
-        "S1",
-        "S1",
-    ]
-    assert criterion_at("a: [", 1) is None
 
 
 def test_a_rubric_of_17_kb_is_read_well_below_50_ms() -> None:

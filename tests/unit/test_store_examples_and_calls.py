@@ -58,14 +58,3 @@ def test_the_cost_names_calls_without_a_price_apart(store: Store) -> None:
     assert calls.cost(store, 1) == (0.75, 0, 2)
     assert calls.cost(store, 2) == (0.0, 1, 1)
     assert calls.cost(store, 3) == (0.0, 0, 0)
-
-
-def test_averages_are_over_the_calls_that_know_the_value(store: Store) -> None:
-    assert calls.averages(store) == {}
-    calls.record(store, "gpt", "m", "judge", tokens_in=100, tokens_out=20, latency_s=1.0, cost_usd=0.5)
-    calls.record(store, "gpt", "m", "judge", tokens_in=200, tokens_out=None, latency_s=3.0)
-    calls.record(store, "son\ud800", "m", "judge")
-    assert calls.averages(store) == {
-        "gpt": calls.Average(calls=2, tokens_in=150, tokens_out=20, latency_s=2.0, cost_usd=0.5),
-        "son\ufffd": calls.Average(calls=1, tokens_in=None, tokens_out=None, latency_s=None, cost_usd=None),
-    }

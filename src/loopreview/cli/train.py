@@ -251,6 +251,8 @@ def _wanted(call: Call, asked: dict[str, Any]) -> "Wanted":
     base = asked["base"]
     if base is None and start is None and (call.root / SETTINGS).is_file():
         base = read_settings((call.root / SETTINGS).read_text(encoding="utf-8-sig"), SETTINGS).base_model
+        # A folder as seen from the workspace, as for the export's tokenizer; else a model on the Hub.
+        base = str(call.root / base) if base and (call.root / base).is_dir() else base
     return Wanted(base, asked["dataset"], given, start)
 
 

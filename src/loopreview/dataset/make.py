@@ -7,6 +7,7 @@ from loopreview import jobs
 from loopreview.dataset import push as hub
 from loopreview.dataset.examples import Wanted
 from loopreview.dataset.export import check, export
+from loopreview.dataset.which_tokenizer import tokenizer_meant
 from loopreview.progress import Progress, Together
 from loopreview.workspace import Workspace
 
@@ -23,16 +24,16 @@ def make_dataset(
 ) -> dict[str, Any]:
     """Export a dataset, as a job that can be found, and push it where `push` names a repository.
 
-    `tokenizer`: a folder, or a model on the Hub. Returns what `export --json` prints, with `pushed`, the address or
+    `tokenizer`: as `tokenizer_meant` takes it. Returns what `export --json` prints, with `pushed`, the address or
     null. Raises UserError; what can be refused early is refused before anything is written.
     """
     check(wanted)
     token = hub.check(push) if push else ""
-    loaded = None
-    if tokenizer is not None:
+    loaded, meant = None, tokenizer_meant(workspace, tokenizer)
+    if meant is not None:
         from loopreview.tokens.hub import load
 
-        loaded = load(tokenizer)
+        loaded = load(meant)
     with jobs.exclusive(workspace.root, "export") as log:
         result = export(
             workspace,

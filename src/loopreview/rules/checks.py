@@ -81,7 +81,7 @@ def run_check(criterion: Criterion, exchanges: Sequence[Exchange], measurements:
 
 
 class _Params(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 def _compiles(pattern: str) -> str:
@@ -147,7 +147,9 @@ class ArtifactsParams(_Params):
 
 
 class RegexParams(_Params):
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_by_name=False, validate_by_alias=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, defer_build=True, validate_by_name=False, validate_by_alias=True
+    )
 
     pattern: Pattern
     must: bool = True

@@ -24,7 +24,7 @@ def _equal_shares(value: Any) -> Any:
 
 
 class Topic(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     name: str = Field(min_length=1)
     weight: Share
@@ -33,7 +33,7 @@ class Topic(BaseModel):
 
 
 class EdgeCases(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     share: Share = 0.15
     """Share of transcripts with an edge case."""
@@ -49,7 +49,7 @@ def _in_order(value: tuple[int, int]) -> tuple[int, int]:
 class Taxonomy(BaseModel):
     """`taxonomy.yaml`: what the simulated users talk about."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     topics: tuple[Topic, ...] = Field(min_length=1)
     dimensions: dict[str, dict[str, Share]] = Field(default_factory=dict)
@@ -62,7 +62,7 @@ class Taxonomy(BaseModel):
 
 
 class WritingStyle(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     weight: Share
     words: tuple[int, int]
@@ -73,7 +73,7 @@ class WritingStyle(BaseModel):
 
 
 class FlawKind(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     name: str = Field(min_length=1)
     level: Literal["primary", "secondary"]
@@ -84,7 +84,7 @@ class FlawKind(BaseModel):
 class PersonaDistributions(BaseModel):
     """`personas.yaml`: who the simulated users are."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     names: tuple[str, ...] = Field(min_length=1)
     age_ranges: dict[str, Share] = Field(min_length=1)

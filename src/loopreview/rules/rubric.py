@@ -157,17 +157,3 @@ def _kind(document: Document, i: int, criterion: dict[str, Any]) -> Iterator[Pro
                 PARAMS[str(check)].model_validate(params or {})
             except ValidationError as error:
                 yield from problems_of(error, document, model=PARAMS[str(check)], root=(*here, "params"))
-
-
-def criterion_at(rubric_text: str, line: int) -> str | None:
-    """The id of the criterion whose lines hold `line` (from 1), or None; for an editor's side pane."""
-    try:
-        document = read_yaml(rubric_text, "")
-    except DocumentError:
-        return None
-    found = None
-    for i, criterion in enumerate(document.at(("criteria",)) or []):
-        if document.line("criteria", i) > line:
-            break
-        found = criterion.get("id") if isinstance(criterion, dict) else None
-    return found if isinstance(found, str) else None

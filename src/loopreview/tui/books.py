@@ -13,6 +13,7 @@ from loopreview.rules.repeats import REPEAT
 from loopreview.store import search, transcripts
 from loopreview.store import standing as kept
 from loopreview.tui.filters import TEXT, passes
+from loopreview.tui.page import broken_limits
 from loopreview.tui.sheet import Sheet
 from loopreview.workspace import Workspace
 
@@ -42,7 +43,8 @@ class WorkspaceBooks:
         """The queue stands as the transcripts were made, since their numbers are not counted yet."""
         self._drawn = False
         self._found: dict[str, standing.Standing] = {}
-        self._to_judge: dict[int, str] = {}
+        self._noted: dict[int, str] = {}
+        """What the program has to say about a section of the open transcript."""
 
     @property
     def filter_name(self) -> str:
@@ -51,13 +53,18 @@ class WorkspaceBooks:
         return self.filter + about.get(self.filter, "")
 
     def section_notes(self, sheet: Sheet) -> dict[int, str]:
-        """What stands beside a speaker: words meant for a judge, replies marked bad or rewritten."""
-        found = dict(self._to_judge)
+        """What stands beside a speaker: broken limits, words meant for a judge, replies marked bad or rewritten."""
+        marked: dict[int, str] = {}
         for event in sheet.review.marks:
             number = sheet.section_of(int(event.data.get("exchange") or 0), "assistant")
             if number is not None:
-                found[number] = "marked bad, rewritten" if event.data.get("better") else found.get(number, "marked bad")
-        return found
+                marked[number] = (
+                    "marked bad, rewritten" if event.data.get("better") else marked.get(number, "marked bad")
+                )
+        return {
+            number: " · ".join(note for note in (marked.get(number), self._noted.get(number)) if note)
+            for number in marked.keys() | self._noted.keys()
+        }
 
     def choose(self, batch: int | None) -> None:
         """Review this batch next; null for the newest that waits."""
@@ -124,8 +131,13 @@ class WorkspaceBooks:
             because=because,
         )
         # Once an opening: searching a long transcript is too slow for each key.
-        to_judge = (sheet.section_of(quote.exchange, quote.role) for quote in addresses_judge(found.exchanges))
-        self._to_judge = {number: "speaks to a judge" for number in to_judge if number is not None}
+        notes = list(broken_limits(found.transcript.messages).items())
+        notes += [((quote.exchange, quote.role), "speaks to a judge") for quote in addresses_judge(found.exchanges)]
+        self._noted = {}
+        for place, note in notes:
+            number = sheet.section_of(*place)
+            if number is not None and note not in self._noted.get(number, ""):
+                self._noted[number] = " · ".join(filter(None, (self._noted.get(number), note)))
         return sheet
 
     def record(self, sheet: Sheet, kind: EventKind, **fields: Any) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from loopreview.dataset.which_tokenizer import NO_TOKENIZER
 from loopreview.models.errors import UserError
 from loopreview.store import batches
 from loopreview.store import events as acts
@@ -58,6 +59,7 @@ class DataDesk:
         self.counting = False
         self._begun: dict[str, tuple[object, float]] = {}
         self._planned: tuple[object, float] | None = None
+        self._asked_with = ""
         self._asked_for_plan = self._asked_for_example = 0
 
     def close(self) -> None:
@@ -99,7 +101,7 @@ class DataDesk:
         return self._planned is not None and not self._asked_for_plan and self._planned[0] != self.stamp()
 
     def _ask_for_plan(self, tokenizer: str) -> None:
-        wish = self.wish
+        wish, self._asked_with = self.wish, tokenizer
         try:
             self._asked_for_plan = self.planning.ask(
                 ask="plan", tokenizer=tokenizer, kind=wish.kind, form=wish.form, supervise=wish.supervise
@@ -149,8 +151,8 @@ class DataDesk:
     def _not_planned(self, why: str) -> None:
         self.progress, self._asked_for_plan = "", 0
         self.trouble = why
-        if self.wish.tokenizer and (self.plan is None or self.plan.tokenizer is not None):
-            self._ask_for_plan("")  # what can be said without it is said
+        if self._asked_with != NO_TOKENIZER and (self.plan is None or self.plan.tokenizer is not None):
+            self._ask_for_plan(NO_TOKENIZER)  # what can be said without it is said
 
     # Audit and coverage
 

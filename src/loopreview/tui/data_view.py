@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, overload
 
 from textual.content import Content
 
+from loopreview.dataset.which_tokenizer import NO_TOKENIZER
 from loopreview.rules.splits import SPLITS
 from loopreview.tui.audit_view import few, gate_line, thin
 from loopreview.tui.exporting import Exporter, Wish
@@ -124,7 +125,10 @@ class Lines(Sequence[Line]):
 
 def header(name: str, plan: Plan | None, wish: Wish, width: int) -> Content:
     """` Data  desk · 41 transcripts, 23 approved            tiny · sft, last reply`."""
-    right = clip(f"{wish.tokenizer.rstrip('/').rpartition('/')[2] or 'no tokenizer'} · {wish.said}", width // 2)
+    tokenizer = wish.tokenizer.rstrip("/").rpartition("/")[2]
+    if plan is not None and not tokenizer:
+        tokenizer = str((plan.tokenizer or {}).get("name", ""))
+    right = clip(f"{'no tokenizer' if tokenizer in ('', NO_TOKENIZER) else tokenizer} · {wish.said}", width // 2)
     left = name
     if plan is not None:
         decided = "approved" if wish.kind == "sft" else "that go in"

@@ -17,7 +17,8 @@ STOPPED = "stopped; nothing of it is left"
 
 
 class Wish(NamedTuple):
-    """What is to be exported. `tokenizer`: a folder or a Hub id, or empty; `to`: a folder, or empty for `exports/`."""
+    """What is to be exported. `tokenizer`: as `export --tokenizer` takes it, or empty; `to`: a folder, or empty for
+    `exports/`."""
 
     tokenizer: str = ""
     kind: str = "sft"

@@ -7,7 +7,7 @@ and BLANK for the empty line after a section.
 
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -59,15 +59,32 @@ def sections_of(messages: Sequence[Message]) -> list[Section]:
 def _tools(messages: Sequence[Message]) -> dict[int, list[str]]:
     """Exchange number → what the tools said in it."""
     found: dict[int, list[str]] = {}
+    for number, message in _numbered(messages):
+        if message.role == "tool":
+            found.setdefault(number, []).append(message.text)
+    return found
+
+
+def broken_limits(messages: Sequence[Message]) -> dict[tuple[int, str], str]:
+    """(exchange, role) → the limits that what was generated there is outside of, in words."""
+    found: dict[tuple[int, str], str] = {}
+    for number, message in _numbered(messages):
+        if message.extra.get("marks"):
+            # Without why the limit is what it is: the line has room for one sentence.
+            said = ", ".join(str(mark).partition(" (")[0] for mark in message.extra["marks"])
+            found[number, message.role] = f"kept outside its limits: {clip(said, 60)}"
+    return found
+
+
+def _numbered(messages: Sequence[Message]) -> Iterator[tuple[int, Message]]:
+    """Each message with the number of its exchange."""
     number, replied = 1, False
     for message in messages:
         if message.role == "user" and replied:
             number, replied = number + 1, False
         elif message.role == "assistant":
             replied = True
-        elif message.role == "tool":
-            found.setdefault(number, []).append(message.text)
-    return found
+        yield number, message
 
 
 def _unanswered(messages: Sequence[Message]) -> list[Message]:

@@ -22,6 +22,7 @@ from loopreview.dataset.choose import Chosen, LeftOut, choose, read
 from loopreview.dataset.examples import Made, Maker, Wanted
 from loopreview.dataset.export import check
 from loopreview.dataset.folder import MANIFEST
+from loopreview.dataset.which_tokenizer import tokenizer_meant
 from loopreview.models.errors import UserError
 from loopreview.rules.duplicates import groups, signature
 from loopreview.rules.splits import SPLITS, grouped, persona_key, placed
@@ -60,7 +61,7 @@ class Planner:
         self._chosen: dict[str, Chosen] = {}
 
     def plan(self, wanted: Wanted, reference: str) -> Iterator[Answer]:
-        """Progress, then the plan. `reference`: the tokenizer's folder or Hub id, or nothing. Raises UserError.
+        """Progress, then the plan. `reference`: the tokenizer, as `export --tokenizer` takes it. Raises UserError.
 
         `rows`: [transcript, split or null, [[at, exchange, tokens or null, supervised, label or null], …]], where `at`
         counts the examples of a transcript; `left_out`: [transcript, exchange or null, why, detail], those that nobody
@@ -69,10 +70,11 @@ class Planner:
         began = time.monotonic()
         check(wanted)
         self.workspace.refresh()
-        if reference != self._reference or (reference and self.tokenizer is None):
+        meant = tokenizer_meant(self.workspace, reference) or ""
+        if meant != self._reference or (meant and self.tokenizer is None):
             yield _progress("loading the tokenizer", 0, None)
-            self.tokenizer, self._reference = None, reference
-            self.tokenizer = load(reference) if reference else None
+            self.tokenizer, self._reference = None, meant
+            self.tokenizer = load(meant) if meant else None
         yield _progress("reading decisions", 0, None)
         chosen, left_out = choose(self.workspace.store, wanted.kind)
         self._chosen, self._wanted = {one.id: one for one in chosen}, wanted

@@ -270,9 +270,14 @@ class Data(Screen[None]):
             Field("form", "Whose files", wish.form, ("trl", "mlx", "openai", "sharegpt")),
             Field("supervise", "What is learnt of an example", wish.supervise, ("last_reply", "all_replies")),
             Field("to", "Folder (empty: exports/ in the workspace)", wish.to),
-            Field("tokenizer", "Tokenizer: a model's folder, or its name on the Hub (user/name)", wish.tokenizer),
+            Field("tokenizer", self._about_tokenizer(), wish.tokenizer),
         ]
         self.app.push_screen(Dialog("What is exported", fields, save=self._wished))
+
+    def _about_tokenizer(self) -> str:
+        base = self.app.workspace.settings.base_model
+        otherwise = f"; empty: {base}; none: without" if base else ""
+        return f"Tokenizer: a model's folder, or its name on the Hub (user/name){otherwise}"
 
     def _wished(self, texts: dict[str, str]) -> str | None:
         wish = Wish(**{name: text.strip() for name, text in texts.items()})

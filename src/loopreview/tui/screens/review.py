@@ -1,11 +1,11 @@
 """Review: reading with a pencil."""
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from textual import events, on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
-from textual.content import Content
+from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import Static
 
@@ -14,20 +14,22 @@ from loopreview.models.verdict import JudgeAnswer
 from loopreview.tui import keys
 from loopreview.tui.books import WorkspaceBooks
 from loopreview.tui.review_desk import Desk, Hint
-from loopreview.tui.screens.reading import Reading
-from loopreview.tui.sheet import spans_of
-from loopreview.tui.widgets.card import card, why
-from loopreview.tui.widgets.criteria import criteria_list, ribbon, ribbon_at, rows_shown
+from loopreview.tui.screens.review_painting import Painting
+from loopreview.tui.search import Search
+from loopreview.tui.widgets.criteria import ribbon_at, rows_shown
 from loopreview.tui.widgets.search_field import SearchField
-from loopreview.tui.widgets.transcript_view import Span, TranscriptView
-from loopreview.tui.wording import header, next_line, status
+from loopreview.tui.widgets.transcript_view import TranscriptView
+
+if TYPE_CHECKING:
+    from loopreview.tui.app import LoopReview
 
 VIEWS = ("card", "why", "list", "text")
 
 
-class Review(Reading):
+class Review(Screen[None]):
     """The transcript on the left or above, what is asked about it on the right or below."""
 
+    app: "LoopReview"
     CSS_PATH = "review.tcss"
     KEYS = keys.REVIEW
     BINDINGS = keys.bindings(keys.REVIEW)
@@ -36,10 +38,11 @@ class Review(Reading):
     def __init__(self) -> None:
         super().__init__()
         self.view = "card"
-        self._shown: dict[str, Content] = {}
-        self._why_offset = 0
-        self._painted = ("", "")
-        self._lit: object = None
+        self.search = Search()
+        self.painting = Painting(self)
+        self._open = ("", "")
+        """Content and id of the transcript that is shown."""
+        self._top_pressed_at = 0.0
         self._keeping: Timer | None = None
         self._looking: Timer | None = None
 
@@ -85,7 +88,7 @@ class Review(Reading):
         self._go_to(*flips[0])
         others = ", ".join(f"{transcript} {criterion}" for transcript, criterion in flips[1:4])
         more = f" · also {others}{' …' if len(flips) > 4 else ''}" if others else ""
-        self.say(f"flipped: {flips[0][0]} {flips[0][1]}{more}")
+        self._say(f"flipped: {flips[0][0]} {flips[0][1]}{more}")
 
     def _go_to(self, transcript: str, criterion: str) -> None:
         self._rubric = self.app.workspace.file_rubric.version
@@ -119,88 +122,19 @@ class Review(Reading):
     def repaint(self) -> None:
         """Bring every part up to date; parts that stay as they were are not painted again."""
         sheet = self.desk.sheet
-        if sheet is not None and self._painted != (sheet.key, sheet.id):
-            self._painted = (sheet.key, sheet.id)
+        shown = (sheet.key, sheet.id) if sheet is not None else ("-", "")
+        if self._open != shown:
+            self._open = shown
             self.search.clear()
-            self.text.show(sheet.key, sheet.sections)
-            self._lit = None
+            self.text.show(shown[0], sheet.sections if sheet is not None else [])
             self._start_looking()
-        if sheet is None:
-            self.text.show("-", [])
-        self._light()
-        self._paint_lines()
+        self.painting.light()
+        self.painting.lines()
         self._keep_place()
-
-    def _paint_lines(self) -> None:
-        desk = self.desk
-        width = self.size.width
-        batch = desk.sheet.transcript.batch if desk.sheet else self.books.batch
-        self._put("top", header(desk, self.app.status, batch, width))
-        self._paint_status()
-        if self.query_one("#right").display:
-            wide = self.query_one("#right").size.width - 2
-            room = self.query_one("#right").size.height
-            rows = len(desk.rows) + (2 if desk.not_asked else 1)
-            full = room if self.view == "list" else max(4, min(rows, room * 3 // 5))
-            if self.view != "why":
-                self.query_one("#list").styles.height = min(rows, full)
-                self._put("list", criteria_list(desk, wide, full))
-            left = room - (0 if self.view == "why" else min(rows, full)) - 1
-            text, most = why(desk, wide, max(3, left), self._why_offset)
-            self._why_offset = min(self._why_offset, most)
-            self._put("why", text)
-        else:
-            self._put("ribbon", ribbon(desk, width - 2))
-            self._paint_card(width - 4)
-        self._put("next", next_line(desk, width - 2))
-        self._put("foot", Content(keys.footer(keys.REVIEW_FOOTER, self.app.keymap, width - 2)))
-
-    def _paint_card(self, width: int) -> None:
-        height = max(3, self.query_one("#card").size.height - 1)
-        if self.view == "why":
-            text, most = why(self.desk, width, height, self._why_offset)
-            self._why_offset = min(self._why_offset, most)
-            self._put("card", text)
-        elif self.view == "list":
-            self._put("card", criteria_list(self.desk, width, height))
-        else:
-            self._put("card", card(self.desk, width, height))
-
-    def _paint_status(self) -> None:
-        beside = str(self.search)
-        if not beside and self.books.filter:
-            beside = f"filter: {self.books.filter_name} · esc leaves"
-        shown = status(self.desk, self.text.section_in_view, self.text.share_shown, beside, self.size.width)
-        self._put("status", shown)
-
-    def _put(self, id: str, content: Content) -> None:
-        if self._shown.get(id) != content:
-            self._shown[id] = content
-            self.query_one(f"#{id}", Static).update(content, layout=False)
-
-    def _light(self) -> None:
-        """Mark what there is to mark, and scroll to what is lit where that changed."""
-        desk, sheet = self.desk, self.desk.sheet
-        if sheet is None:
-            return
-        self.text.set_notes({} if desk.blind else self.books.section_notes(sheet))
-        stops, search = desk.stops, self.search
-        if search.query:
-            spans, lit = search.found, search.at if search.found else None
-        else:
-            spans, lit = spans_of(stops, desk.quote)
-        now = (sheet.id, desk.cursor, desk.quote, desk.blind, search.query, search.at)
-        moved, self._lit = now != self._lit, now
-        if moved:
-            self._why_offset = 0
-        self.text.light([Span(*span) for span in spans], lit, scroll=moved)
-        stop = desk.stop
-        if moved and lit is None and not search.query and stop is not None and stop.section is not None:
-            self.text.scroll_to_section(stop.section)
 
     @on(TranscriptView.Moved)
     def _scrolled(self) -> None:
-        self._paint_status()
+        self.painting.status()
 
     @on(TranscriptView.QuoteClicked)
     def _quote_clicked(self, event: TranscriptView.QuoteClicked) -> None:
@@ -258,7 +192,7 @@ class Review(Reading):
             if criterion is None or sheet is not self.desk.sheet or sheet is None:
                 if self._looking is not None:
                     self._looking.stop()
-                self._paint_lines()
+                self.painting.lines()
                 return
             sheet.lint(criterion)
 
@@ -314,7 +248,7 @@ class Review(Reading):
             self.desk.reorder()
         if self.app.agreement is None:
             self.app.agreement_counter.ask()
-        self._paint_lines()
+        self.painting.lines()
 
     def agreed(self, problem: str) -> None:
         """Which criteria agree weakly is known anew; the open transcript stays as it is."""
@@ -335,7 +269,7 @@ class Review(Reading):
         self.repaint()
         self.app.counter.ask()
 
-    # Moving and reading
+    # Moving
 
     def action_move(self, step: int) -> None:
         self.desk.move(step)
@@ -352,10 +286,6 @@ class Review(Reading):
             self.desk.next_quote(step)
         self.repaint()
 
-    def say(self, text: str) -> None:
-        self.desk.hint = Hint(text)
-        self._put("next", next_line(self.desk, self.size.width - 2))
-
     def action_view(self) -> None:
         self.view = VIEWS[(VIEWS.index(self.view) + 1) % len(VIEWS)]
         for view in VIEWS:
@@ -364,23 +294,73 @@ class Review(Reading):
         self.call_after_refresh(self.repaint)
 
     def action_scroll_why(self, step: int) -> None:
-        self._why_offset = self._why_offset + 4 * step
-        self._paint_lines()
+        self.painting.why_offset += 4 * step
+        self.painting.lines()
 
     def action_blind(self) -> None:
         self.desk.set_blind(not self.desk.blind)
         self.repaint()
 
+    # Reading
+
+    def action_read(self, pages: int) -> None:
+        if not self.text.read(pages):
+            self._say("the end of the transcript" if pages > 0 else "the beginning of the transcript")
+
+    def action_exchange(self, step: int) -> None:
+        if not self.text.read_exchange(step):
+            self._say("the last exchange" if step > 0 else "the first exchange")
+
+    def action_top(self) -> None:
+        now = self.app.key_at
+        if now - self._top_pressed_at < 1.0:
+            self.text.read_end(bottom=False)
+        self._top_pressed_at = now
+
+    def action_end(self) -> None:
+        self.text.read_end(bottom=True)
+
+    def _say(self, text: str) -> None:
+        """Show a hint without painting all else anew."""
+        self.desk.hint = Hint(text)
+        self.painting.next_line()
+
     # Search and filter
 
-    def find(self, words: str) -> None:
-        sheet = self.desk.sheet
-        if sheet is not None:
-            self.search.run(sheet.sections, words)
+    def action_search(self) -> None:
+        field = self.query_one(SearchField)
+        field.value = ""
+        self.desk.hint = None
+        self.add_class("searching")
+        field.focus()
 
-    def left_search(self) -> None:
-        if self.books.filter:
+    def action_leave(self) -> None:
+        """Leave the search, else the filter."""
+        self.desk.hint = None
+        if self.has_class("searching") or self.search.query:
+            self._close_search()
+            self.search.clear()
+        elif self.books.filter:
             self.set_filter("")
+        self.repaint()
+
+    def _close_search(self) -> None:
+        self.remove_class("searching")
+        self.set_focus(None)
+
+    @on(SearchField.Changed, "#search")
+    def _search_for(self, event: SearchField.Changed) -> None:
+        if self.has_class("searching") and self.desk.sheet is not None:
+            self.search.run(self.desk.sheet.sections, event.value)
+            self.repaint()
+
+    @on(SearchField.Submitted, "#search")
+    def _search_done(self) -> None:
+        self._close_search()
+        if not self.search.found:
+            self.desk.hint = Hint(f"nothing found for “{self.search.query}”")
+            self.search.clear()
+        self.repaint()
 
     def set_filter(self, name: str, *, words: str = "", batch: int | None = None) -> bool:
         """Go through other transcripts; an empty name for those that wait. `words`: for the filter by text; `batch`:
