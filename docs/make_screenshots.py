@@ -2,11 +2,16 @@
 
     python docs/make_screenshots.py [FOLDER]        (default: docs/screenshots)
 
-The same seeds give the same conversations, so that a picture changes only where the program does.
+The same seeds give the same conversations, so that a picture changes only where the program does; the speed, the memory
+and the seconds of the training run are those of the machine that makes the pictures. Those of Train are left out where
+no trainer is installed (extra `cuda`).
 """
 
 import asyncio
+import contextlib
+import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,12 +22,16 @@ from pathlib import Path
 os.environ.pop("NO_COLOR", None)
 os.environ["COLORTERM"] = "truecolor"
 
+from loopreview import review
+from loopreview.models.errors import UserError
+from loopreview.store import transcripts
 from loopreview.tui.app import LoopReview
 from loopreview.tui.place import Preferences
 from loopreview.workspace import Workspace, init
 
+Picture = tuple[str, tuple[int, int], str, tuple[str, ...]]
 NARROW, WIDE = (80, 24), (160, 45)
-PICTURES: tuple[tuple[str, tuple[int, int], str, tuple[str, ...]], ...] = (
+PICTURES: tuple[Picture, ...] = (
     ("loop", NARROW, "loop", ()),
     ("review", NARROW, "review", ("j", "k")),
     ("review-wide", WIDE, "review", ("j", "k", "tab")),
@@ -35,6 +44,11 @@ PICTURES: tuple[tuple[str, tuple[int, int], str, tuple[str, ...]], ...] = (
     ("data", NARROW, "loop", ("4",)),
 )
 """Name, size, screen, keys."""
+TRAIN_PICTURES: tuple[Picture, ...] = (
+    ("train", NARROW, "loop", ("5", "l")),
+    ("train-runs", WIDE, "loop", ("5", "h", "space", "j", "space")),
+)
+"""Of a copy of the workspace in which all that may be is approved, and a tiny model was trained on it twice."""
 
 
 def main(folder: Path) -> None:
@@ -43,11 +57,36 @@ def main(folder: Path) -> None:
         root = init(Path(temporary) / "support", template="support-agent")
         for seed in ("7", "8"):
             _run(root, "generate", "--seed", seed, "--assess")
-        for name, size, screen, keys in PICTURES:
-            state = Path(temporary) / name
-            svg = asyncio.run(_picture(root, state, size, screen, keys))
-            (folder / f"{name}.svg").write_text(svg, encoding="utf-8")
-            print(folder / f"{name}.svg")
+        _pictures(PICTURES, root, folder)
+        if importlib.util.find_spec("peft"):
+            _pictures(TRAIN_PICTURES, _trained(root, Path(temporary) / "trained" / root.name), folder)
+
+
+def _pictures(pictures: Sequence[Picture], root: Path, folder: Path) -> None:
+    for name, size, screen, keys in pictures:
+        svg = asyncio.run(_picture(root, root.parent / name, size, screen, keys))
+        (folder / f"{name}.svg").write_text(svg, encoding="utf-8")
+        print(folder / f"{name}.svg")
+
+
+def _trained(root: Path, copy: Path) -> Path:
+    """A copy of the workspace with two real, small training runs on this machine's processor."""
+    from loopreview.train.tiny import build
+
+    shutil.copytree(root, copy)
+    model = build(copy.parent / "tiny-llama")
+    settings = copy / "loopreview.toml"
+    settings.write_text(f"base_model = {str(model)!r}\n{settings.read_text(encoding='utf-8')}", encoding="utf-8")
+    with Workspace.open(copy) as workspace:
+        for head in transcripts.heads(workspace.store):
+            with contextlib.suppress(UserError):  # where a gate says NO
+                review.record(workspace, "approve", reviewer="you", transcript=head.id)
+    _run(copy, "export", "--tokenizer", str(model))
+    for rate in ("0.001", "0.003"):
+        given = (f"learning_rate={rate}", "accumulation=1", "eval_steps=4", "save_steps=4", "patience=0")
+        options = (word for pair in given for word in ("--set", pair))
+        _run(copy, "train", "start", "--yes", "--backend", "cuda", "--adapter", "full", "--epochs", "3", *options)
+    return copy
 
 
 def _run(root: Path, *args: str) -> None:

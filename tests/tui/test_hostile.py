@@ -61,8 +61,7 @@ async def test_no_place_of_review_obeys_or_fails(poisoned: Any, make_app: Any, s
             "w", "escape", "F", "escape", "i", "j", "escape", "question_mark", "escape", "slash", "f", "escape",
             "y", "u", "U", "B", "B", "Y", "tab",
         ):  # fmt: skip
-            await pilot.press(key)
-            await pilot.pause()
+            await pilot.press(key)  # waits until it is painted
             assert not set(text_of(app)) & set(FORBIDDEN), key
         app.screen.set_filter("text", words=HOSTILE)
         await pilot.pause()
@@ -75,8 +74,7 @@ async def test_no_place_of_loop_obeys_or_fails(poisoned: Any, make_app: Any, siz
     async with app.run_test(size=size) as pilot:
         await pilot.pause(0.3)
         for key in ("j", "k", "w", "space", "escape", "i", "j", "escape", "c", "u", "question_mark", "escape"):
-            await pilot.press(key)
-            await pilot.pause()
+            await pilot.press(key)  # waits until it is painted
             assert not set(text_of(app)) & set(FORBIDDEN), key
         app.screen._say(HOSTILE, "error")
         app.notify(HOSTILE, markup=False)

@@ -37,12 +37,11 @@ def demo(workspace: Workspace, watcher: Progress) -> dict[str, Any]:
         exported = make_dataset(workspace, Wanted(), watcher=watcher)
     except UserError as error:
         why = str(error)
-    run, why_not = None, "nothing was exported"
-    if exported:
-        try:
-            run, why_not = _short_training(workspace, Path(exported["dataset"]), watcher), None
-        except UserError as error:
-            why_not = str(error)
+    run = why_not = None
+    try:
+        run = _short_training(workspace, Path(exported["dataset"]), watcher) if exported else None
+    except UserError as error:
+        why_not = str(error)
     return {
         "workspace": str(workspace.root),
         "batches": found["batches"],

@@ -55,6 +55,12 @@ def _data() -> Screen[None]:
     return Data()
 
 
+def _train() -> Screen[None]:
+    from loopreview.tui.screens.train import Train
+
+    return Train()
+
+
 def _collect_garbage() -> None:
     """Begin to, where the command line put it off. What was made until now stays until the end: looking through it
     with each collection would hold up a key for tens of milliseconds."""
@@ -69,7 +75,7 @@ class LoopReview(App[None]):
     TITLE = "loopreview"
     CSS_PATH = "app.tcss"
     MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
-        "loop": _loop, "review": _review, "rubric": _rubric, "data": _data,
+        "loop": _loop, "review": _review, "rubric": _rubric, "data": _data, "train": _train,
     }  # fmt: skip
     BINDINGS = keys.bindings(keys.APP)
     COMMAND_PALETTE_BINDING = "ctrl+p"

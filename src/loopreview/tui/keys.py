@@ -30,6 +30,7 @@ APP = (
     Key("app.review", "2", "app.switch_mode('review')", "Go to Review", "Everywhere"),
     Key("app.rubric", "3", "app.switch_mode('rubric')", "Go to Rubric and prompts", "Everywhere"),
     Key("app.data", "4", "app.switch_mode('data')", "Go to Data: audit, examples, export", "Everywhere"),
+    Key("app.train", "5", "app.switch_mode('train')", "Go to Train: plan, running job, runs", "Everywhere"),
     Key("app.help", "question_mark", "app.help", "Show all keys", "Everywhere"),
     Key("app.palette", "colon,ctrl+p", "app.command_palette", "Find a command by name", "Everywhere"),
     Key("app.theme", "ctrl+t", "app.change_theme", "Choose a theme", "Everywhere"),
@@ -155,6 +156,27 @@ DATA = (
     Key("data.loop", "q", "app.switch_mode('loop')", "Back to Loop", "Data"),
 )  # fmt: skip
 
+TRAIN = (
+    Key("train.go", "enter", "go", "Start: shows the command first; on page runs, look at the chosen run", "Train"),
+    Key("train.what", "t", "what", "Choose base model, dataset, backend, adapter, epochs, any other value", "Train"),
+    Key("train.answer", "a", "answer", "Answer the five questions before training", "Train"),
+    Key("train.stop", "x", "stop", "Stop a run: asks whether to save a checkpoint", "Train"),
+    Key("train.resume", "R", "resume", "Go on with the chosen run, cancelled or failed", "Train"),
+    Key("train.copy", "Y", "copy", "Copy the command that does the same", "Train"),
+    Key("train.look", "r", "look", "Look at the machine again, and plan again", "Train"),
+    Key("train.next_page", "l,right,tab", "page(1)", "Next page: plan, run, runs", "Moving"),
+    Key("train.page_before", "h,left,shift+tab", "page(-1)", "Page before", "Moving"),
+    Key("train.down", "j,down", "move(1)", "Line down, or the run before", "Moving"),
+    Key("train.up", "k,up", "move(-1)", "Line up, or the next run", "Moving"),
+    Key("train.mark", "space", "mark", "On page runs: mark a run for comparing; else read on", "Moving"),
+    Key("train.on", "pagedown,ctrl+d", "read(1)", "Read on", "Moving"),
+    Key("train.before", "pageup,ctrl+u,backspace", "read(-1)", "Read back", "Moving"),
+    Key("train.top", "g", "end(False)", "To the beginning", "Moving"),
+    Key("train.end", "G", "end(True)", "To the end", "Moving"),
+    Key("train.leave", "escape", "leave", "Leave the question unanswered", "Train"),
+    Key("train.loop", "q", "app.switch_mode('loop')", "Back to Loop", "Train"),
+)  # fmt: skip
+
 LOOP_FOOTER = (
     ("loop.go", "review"), ("loop.make", "make five"), ("loop.judge", "judge"), ("loop.content", "content"),
     ("loop.why", "why"), ("loop.agreement", "agreement"), ("loop.stop", "stop"), ("app.help", "all keys"),
@@ -185,6 +207,19 @@ DATA_READ_FOOTER = (
     ("data.leave", "list"), ("data.export", "export"), ("app.help", "all keys"),
 )  # fmt: skip
 
+TRAIN_FOOTER = (
+    ("train.go", "start"), ("train.what", "base"), ("train.answer", "questions"), ("train.next_page", "page"),
+    ("train.copy", "copy command"), ("train.look", "again"), ("app.help", "all keys"),
+)  # fmt: skip
+TRAIN_RUN_FOOTER = (
+    ("train.stop", "stop"), ("train.resume", "go on"), ("train.down train.up", "run"), ("train.next_page", "page"),
+    ("train.copy", "copy command"), ("app.help", "all keys"),
+)  # fmt: skip
+TRAIN_RUNS_FOOTER = (
+    ("train.down train.up", "run"), ("train.mark", "mark"), ("train.go", "look"), ("train.resume", "go on"),
+    ("train.stop", "stop"), ("train.next_page", "page"), ("app.help", "all keys"),
+)  # fmt: skip
+
 
 def bindings(keys: Iterable[Key]) -> list[BindingType]:
     return [Binding(key.keys, key.action, key.does, show=False, id=key.id) for key in keys]
@@ -198,7 +233,7 @@ def key_names(keys: str, *, limit: int = 9) -> str:
 def footer(words: Iterable[tuple[str, str]], keymap: Mapping[str, str], width: int) -> str:
     """`y n x say · enter agree · …` from (ids, word), with the keys the user gave them, as far as there is room. The
     last, which leads to all others, is always there."""
-    known = {key.id: key.keys for key in (*APP, *LOOP, *REVIEW, *RUBRIC, *DATA)}
+    known = {key.id: key.keys for key in (*APP, *LOOP, *REVIEW, *RUBRIC, *DATA, *TRAIN)}
     parts = []
     for ids, word in words:
         names = [key_names(keymap.get(id, known[id]), limit=1) for id in ids.split()]
@@ -216,7 +251,7 @@ def read_keymap(path: Path) -> tuple[dict[str, str], list[str]]:
         return {}, []
     except (OSError, ValueError) as error:
         return {}, [f"{path}: cannot be read ({error}); keys stay as they are"]
-    known = {key.id for key in (*APP, *LOOP, *REVIEW, *RUBRIC, *DATA)}
+    known = {key.id for key in (*APP, *LOOP, *REVIEW, *RUBRIC, *DATA, *TRAIN)}
     keymap, problems = {}, []
     for id, keys in found.items() if isinstance(found, dict) else ():
         if id not in known or not isinstance(keys, str):

@@ -16,7 +16,7 @@ from loopreview.rules.safe_text import safe
 
 
 class Field(NamedTuple):
-    """One text, or with `choices` one of several words."""
+    """One text, or with `choices` one of several words. Without a label it belongs to the field above."""
 
     name: str
     label: str
@@ -114,7 +114,8 @@ class Dialog(ModalScreen[dict[str, str] | None]):
         with VerticalScroll(id="box", can_focus=False):
             yield Static(Content.assemble((safe(self._title, keep_newlines=False), "bold")), id="title")
             for field in self._fields:
-                yield Static(Content(field.label), classes="label")
+                if field.label:
+                    yield Static(Content(field.label), classes="label")
                 text = self._draft.get(field.name, field.text)
                 if field.choices:
                     yield Choice(field.choices, text, id=f"field-{field.name}")
@@ -147,6 +148,8 @@ class Dialog(ModalScreen[dict[str, str] | None]):
             said = self.query_one("#problem", Static)
             said.update(Content(safe(problem, keep_newlines=False)))
             said.add_class("said")
+            # It stands below the fields, of which there may be more than the screen has lines.
+            self.call_after_refresh(said.scroll_visible, animate=False)
             return
         self._keep({})
         self.dismiss(texts)
