@@ -90,7 +90,7 @@ def spawn(args: Sequence[str], log: Path, *, append: bool = False) -> subprocess
     """Start `loopreview ARGS` in a process group of its own; what it prints goes to `log`."""
     with log.open("ab" if append else "wb") as file:
         return subprocess.Popen(
-            [sys.executable, "-m", "loopreview", *args],
+            [sys.executable, "-P", "-m", "loopreview", *args],
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,

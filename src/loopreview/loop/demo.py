@@ -70,12 +70,15 @@ def _short_training(workspace: Workspace, dataset: Path, watcher: Progress) -> d
     from loopreview.train.start import follow, launch, planned, summary
 
     backends = look(workspace.root).backends
-    backend = next((name for name in ("mlx", "cuda") if backends[name].ready), None)
+    backend = next((name for name in ("cuda", "mlx") if backends[name].ready), None)
     if backend is None:
         raise UserError(f"no trainer is installed: {backends['cuda'].fix} or {backends['mlx'].fix}")
+    device = backends[backend].device
+    if backend == "mlx" and device and device.kind == "cpu":
+        raise UserError("mlx on a CPU takes minutes for conversations of this length; `loopreview train start` does it")
     watcher.note(f"a short training of a tiny model, backend {backend} …")
     base = tiny.build(workspace.root / "tiny-model")
-    given = {"backend": backend, "adapter": "lora", "epochs": 2, "learning_rate": 0.01, "accumulation": 1}
+    given = {"backend": backend, "adapter": "lora", "epochs": 1, "learning_rate": 0.01, "accumulation": 1}
     with planned(workspace.root, Training(str(base), dataset, given), keep=True) as (run, _):
         assert run is not None
         write_json(run.gate_file, TrainGate.record({}))

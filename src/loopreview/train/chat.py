@@ -236,7 +236,7 @@ def _complete(folder: Path) -> bool:
 def _merge(run: Run, warn: Callable[[str], None]) -> None:
     """By the command that a person would type, so that no trainer is loaded here."""
     warn(f"{run.id}: merging base and adapter, once; a large model takes minutes")
-    command = [sys.executable, "-m", "loopreview", "train", "merge", str(run.folder)]
+    command = [sys.executable, "-P", "-m", "loopreview", "train", "merge", str(run.folder)]
     quiet = subprocess.DEVNULL
     done = subprocess.run(command, stdin=quiet, stdout=quiet, stderr=subprocess.PIPE, check=False)
     if done.returncode == 130:

@@ -35,7 +35,7 @@ async def run_loopreview(args: list[str]) -> tuple[int, str, str]:
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as narration:
         # Not asyncio's subprocess: its pipes outlive a loop that is closed while the command runs.
         process = subprocess.Popen(
-            [sys.executable, "-m", "loopreview", *args], stdin=subprocess.DEVNULL, stdout=out, stderr=narration
+            [sys.executable, "-P", "-m", "loopreview", *args], stdin=subprocess.DEVNULL, stdout=out, stderr=narration
         )
         try:
             while process.poll() is None:

@@ -51,7 +51,7 @@ class Planning:
                 # A file, not a pipe: reading must never wait, and what is not read holds nobody up.
                 self._answers = Path(out.name).open("rb")  # noqa: SIM115
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", "loopreview.tui.planner", str(self._root)],
+                    [sys.executable, "-P", "-m", "loopreview.tui.planner", str(self._root)],
                     stdin=subprocess.PIPE,
                     stdout=out,
                     stderr=subprocess.STDOUT,

@@ -166,7 +166,7 @@ async def run_to_its_end(args: list[str]) -> tuple[int, str, str]:
     nobody sees."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as narration:
         process = subprocess.Popen(
-            [sys.executable, "-m", "loopreview", *args],
+            [sys.executable, "-P", "-m", "loopreview", *args],
             stdin=subprocess.DEVNULL, stdout=out, stderr=narration, start_new_session=True,
         )  # fmt: skip
         while process.poll() is None:
