@@ -170,3 +170,9 @@ def test_a_part_of_a_file_can_be_built_alone() -> None:
 @pytest.mark.parametrize("text", ["- a", "hello", "7"])
 def test_a_file_that_is_no_mapping_says_so(text: str) -> None:
     assert "the file must be `key: value` lines" in message(text)
+
+
+@pytest.mark.parametrize("text", ["[" * 50_000, "a: " + "{b: " * 30_000, "- " * 40_000], ids=["list", "map", "items"])
+def test_nesting_that_would_overflow_the_stack_is_a_line(text: str) -> None:
+    with pytest.raises(DocumentError, match="line 1: nested too deep"):
+        read_yaml(text, "rubric.yaml")

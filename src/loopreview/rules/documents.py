@@ -20,6 +20,8 @@ Path = tuple[str | int, ...]
 M = TypeVar("M", bound=BaseModel)
 
 MAX_DEPTH = 60
+_SHALLOW = 5_000
+"""Fewer marks that can begin a collection cannot nest deep enough to do harm."""
 MAX_VALUES = 200_000
 """More values than this come from aliases that multiply, not from a person."""
 
@@ -107,6 +109,8 @@ def read_yaml(text: str, where: str) -> Document:
         line = text.count("\n", 0, odd.start()) + 1
         raise DocumentError(where, [Problem(line, 0, "a character that is not valid Unicode; save the file as UTF-8")])
     try:
+        if line := _too_deep(text):
+            raise DocumentError(where, [Problem(line, 0, _TOO_MUCH)])
         node = yaml.compose(text, _Loader)
     except yaml.YAMLError as error:
         raise DocumentError(where, [_syntax_problem(error, text)]) from None
@@ -119,6 +123,22 @@ def read_yaml(text: str, where: str) -> Document:
     if reader.problems:
         raise DocumentError(where, reader.problems)
     return Document(value, where, reader.positions)
+
+
+def _too_deep(text: str) -> int:
+    """The line at which collections nest deeper than MAX_DEPTH; 0 where none does. The fast loader's composer would
+    overflow the stack, and end the program, before anything is returned that could be looked at."""
+    if sum(map(text.count, "[{-?:")) < _SHALLOW:
+        return 0
+    depth = 0
+    for event in yaml.parse(text, _Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > MAX_DEPTH:
+                return int(event.start_mark.line) + 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+    return 0
 
 
 def _syntax_problem(error: yaml.YAMLError, text: str) -> Problem:
