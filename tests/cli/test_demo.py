@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.train  # it ends with a short training
+
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory) -> dict:
@@ -43,6 +45,13 @@ def test_what_was_approved_is_audited_and_exported(demo):
     for split, count in demo["export"]["examples"].items():
         rows = (Path(demo["export"]["dataset"]) / f"{split}.jsonl").read_text(encoding="utf-8").splitlines()
         assert len(rows) == count > 0
+
+
+def test_a_tiny_model_is_trained_on_what_was_exported(demo):
+    assert demo["run"], demo["run_reason"]
+    assert demo["run"]["state"] == "done" and demo["run"]["examples"] == demo["export"]["examples"]["train"]
+    assert demo["run"]["loss"]["last"] < demo["run"]["loss"]["first"]
+    assert Path(demo["run"]["adapter"]).is_dir()
 
 
 def test_the_workspace_can_be_used_afterwards(demo, cli):

@@ -1,7 +1,6 @@
 """A tiny model, and a real server that answers with it."""
 
 import importlib.util
-import os
 import socket
 import subprocess
 import sys
@@ -22,14 +21,6 @@ class ServedModel(NamedTuple):
 
     api_base: str
     name: str
-
-
-@pytest.fixture(autouse=True)
-def own_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """One thread, as tests that run beside each other need; and a device of this test's own, so that they may."""
-    for name, value in _environment().items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
 @pytest.fixture(scope="session")
@@ -76,7 +67,7 @@ def served_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         str(port),
     ]
     with log.open("wb") as out:
-        server = subprocess.Popen(command, stdout=out, stderr=out, env={**os.environ, **_environment()})
+        server = subprocess.Popen(command, stdout=out, stderr=out)
     try:
         _wait_until_it_answers(server, port, log)
         yield ServedModel(f"http://127.0.0.1:{port}/v1", "default_model")
@@ -86,10 +77,6 @@ def served_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> 
             server.wait(10)
         except subprocess.TimeoutExpired:
             server.kill()
-
-
-def _environment() -> dict[str, str]:
-    return {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
 def _wait_until_it_answers(server: subprocess.Popen[bytes], port: int, log: Path, seconds: float = 90) -> None:
