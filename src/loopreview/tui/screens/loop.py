@@ -159,6 +159,8 @@ class Loop(Screen[None]):
         if self._shown.get(id) != content:
             self._shown[id] = content
             self.query_one(f"#{id}", Static).update(content, layout=layout)
+            if layout:  # the room that is left is known once this has its place
+                self.call_after_refresh(self.repaint)
 
     def _say(self, text: str, tone: str = "") -> None:
         self.said, self.tone = text, tone
