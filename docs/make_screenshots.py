@@ -82,10 +82,10 @@ def _trained(root: Path, copy: Path) -> Path:
             with contextlib.suppress(UserError):  # where a gate says NO
                 review.record(workspace, "approve", reviewer="you", transcript=head.id)
     _run(copy, "export", "--tokenizer", str(model))
-    for rate in ("0.001", "0.003"):
-        given = (f"learning_rate={rate}", "accumulation=1", "eval_steps=4", "save_steps=4", "patience=0")
+    for rate in ("0.0003", "0.001"):
+        given = (f"learning_rate={rate}", "accumulation=1", "eval_steps=3", "save_steps=3", "patience=0")
         options = (word for pair in given for word in ("--set", pair))
-        _run(copy, "train", "start", "--yes", "--backend", "cuda", "--adapter", "full", "--epochs", "3", *options)
+        _run(copy, "train", "start", "--yes", "--backend", "cuda", "--adapter", "full", "--epochs", "2", *options)
     return copy
 
 

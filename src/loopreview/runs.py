@@ -1,9 +1,11 @@
 """The folders of training runs: where each thing lies, how a run stands, and which run a person means."""
 
+import errno
 import json
 import os
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +14,7 @@ from loopreview.models.errors import UserError
 from loopreview.models.training import State
 from loopreview.progress import read_events
 
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 _NUMBER = re.compile(r"r(\d+)(?:-|$)")
 
 
@@ -24,6 +27,8 @@ class Run:
         self.plan_file = folder / "plan.yaml"
         self.gate_file = folder / "gate.json"
         """The answers to the TRAIN gate."""
+        self.started_file = folder / "started.json"
+        """{"plan": …}: the plan that the run was first started with; what it does from then on is that."""
         self.events_file = folder / "events.jsonl"
         self.log_file = folder / "log.txt"
         """What the job's libraries printed."""
@@ -77,6 +82,8 @@ class Standing(NamedTuple):
     reason: str = ""
     step: int = 0
     steps: int = 0
+    killed: bool = False
+    """It failed without a word of its own."""
 
 
 def standing(events: list[dict[str, Any]], *, alive: bool) -> Standing:
@@ -101,7 +108,7 @@ def standing(events: list[dict[str, Any]], *, alive: bool) -> Standing:
     if name == "failed":
         return Standing("failed", str((last or {}).get("reason", "")), step, steps)
     if name == "started":
-        return Standing("failed", "the job was killed; resume goes on from its last checkpoint", step, steps)
+        return Standing("failed", "the job was killed; resume goes on from its last checkpoint", step, steps, True)
     return Standing("planned", "", 0, 0)
 
 
@@ -148,7 +155,8 @@ def named(root: Path, name: str | None) -> Run:
 def make(root: Path, about: str) -> Run:
     """A new run's folder, `r<number>-<about>`; two at once get two numbers."""
     where = root / "runs"
-    where.mkdir(exist_ok=True)
+    with writing(where):
+        where.mkdir(exist_ok=True)
     words = re.sub(r"[^A-Za-z0-9.]+", "-", about).strip("-.").lower()[:40] or "run"
     number = max((Run(folder).number for folder in where.iterdir()), default=0) + 1
     while True:
@@ -158,21 +166,38 @@ def make(root: Path, about: str) -> Run:
             continue
         folder = where / f"r{number}-{words}"
         try:
-            folder.mkdir()
+            with writing(folder):
+                folder.mkdir()
         except FileExistsError:
             number += 1
             continue
         return Run(folder)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Whole or not at all, and on the disk when this returns."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """A full disk or a folder that is not ours is said in a line: UserError, exit 3. Other errors pass."""
     try:
-        with beside.open("w", encoding="utf-8") as file:
-            file.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        if error.errno not in _DISK:
+            raise
+        raise UserError(
+            f"{path}: cannot be written ({error.strerror or error}); make room on the disk, or check the folder's "
+            "permissions",
+            exit_code=3,
+        ) from None
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Whole or not at all, and on the disk when this returns. Raises UserError where it cannot be written."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    with writing(path):
+        try:
+            with beside.open("w", encoding="utf-8") as file:
+                file.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)

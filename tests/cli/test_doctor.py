@@ -7,9 +7,9 @@ import pytest
 from loopreview.train import machine
 from loopreview.train.machine import TESTED, Device, Machine, Ready
 
-GIB = 1 << 30
-GPU = Device("cuda", "NVIDIA L4", 24 * GIB, 20 * GIB, 8.9)
-CPU = Device("cpu", "A processor", 32 * GIB, 16 * GIB)
+GB = 10**9
+GPU = Device("cuda", "NVIDIA L4", 24 * GB, 20 * GB, 8.9)
+CPU = Device("cpu", "A processor", 32 * GB, 16 * GB)
 FOUND = Machine(
     python="3.11.9",
     backends={
@@ -18,7 +18,7 @@ FOUND = Machine(
     },
     devices=[GPU, CPU],
     packages={**TESTED, "torch": "2.14.0", "trl": "1.9.0", "mlx": None},
-    disk_free=100 * GIB,
+    disk_free=100 * GB,
     keys={"HF_TOKEN": True, "OPENAI_API_KEY": False},
 )
 
@@ -41,7 +41,7 @@ def test_the_page_says_what_is_ready_and_what_mends_the_rest(asked, cli):
     assert "cuda  ready: on NVIDIA L4" in said
     assert "mlx   not ready: not installed: mlx, mlx-lm\n      to mend it: pip install 'loopreview[mlx]'" in said
     lines = {line.split()[0]: line for line in said.splitlines() if line}
-    assert "24.0 GiB" in said and "20.0 GiB" in said and "100.0 GiB free" in said
+    assert "24.0 GB" in said and "20.0 GB" in said and "100.0 GB free" in said
     assert lines["torch"].endswith("newer than tested") and lines["trl"].endswith("older than tested")
     packages = said[said.index("package ") :]
     assert "mlx           not installed  0.32.4" in packages

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from tests.tui.train_samples import (
+    ASKED,
     NOTHING_READY,
     Commands,
     append,
@@ -145,7 +146,7 @@ async def test_what_is_trained_is_asked_for_checked_kept_and_planned(make_worksp
     app, commands = open_train(workspace, base="")
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await settled(pilot)
-        await pilot.press("t", *"/m/x", "shift+tab", "shift+tab", *"rank", "enter")
+        await pilot.press("t", *"/m/x", "tab", "tab", "tab", "tab", *"rank", "enter")
         await pilot.pause()
         assert app.screen is not screen and "rank is not KEY=VALUE" in text_of(app)
         await pilot.press(*"=8", "shift+tab", "shift+tab", "right", "right", "enter")
@@ -172,6 +173,27 @@ async def test_a_no_without_a_reason_is_refused(make_workspace: Any, open_train:
         assert screen.desk.pending is None, "four questions are open"
 
 
+async def test_the_whole_gate_is_answered_with_letters_and_each_why_is_read_there(
+    make_workspace: Any, open_train: Any
+) -> None:
+    workspace = make_workspace([{}])
+    export(workspace.root)
+    app, _ = open_train(workspace)
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = await settled(pilot)
+        await pilot.press("a")
+        for n, asks in enumerate(ASKED.values()):
+            await pilot.pause()
+            seen = text_of(app)
+            assert asks in seen and "it matters" in seen and "enter saves" in seen
+            assert "draft kept" not in seen
+            words = ("n", "tab", *"sure") if n == 1 else ("y", "tab")
+            await pilot.press(*words, *(["tab"] if n < len(ASKED) - 1 else []))
+        await pilot.press("enter")
+        await until(pilot, lambda: app.screen is screen and len(screen.desk.given) == len(ASKED))
+        assert [one.answer for one in screen.desk.given.values()] == ["yes", "no", "yes", "yes", "yes"]
+
+
 async def test_enter_shows_the_command_and_a_second_one_starts_it(make_workspace: Any, open_train: Any) -> None:
     workspace = make_workspace([{}])
     folder = export(workspace.root)
@@ -189,7 +211,7 @@ async def test_enter_shows_the_command_and_a_second_one_starts_it(make_workspace
         await answer_all(pilot)
         assert "enter shows the command" in said(screen, "next")
         await pilot.press("enter")
-        assert "trains lora on 36 examples, 3 epochs · enter starts" in said(screen, "next")
+        assert "trains a LoRA adapter on 36 examples, 3 epochs · enter starts" in said(screen, "next")
         assert said(screen, "ask").startswith("$ loopreview train start -w")
         await pilot.press("Y")
         assert app.clipboard.endswith("'--answer=necessary_evaluation=no: a nurse'") and str(folder) in app.clipboard
@@ -274,7 +296,7 @@ async def test_a_running_job_is_painted_at_most_twice_a_second(
         screen = await settled(pilot)
         painted = []
         before = screen.repaint
-        monkeypatch.setattr(screen, "repaint", lambda: (painted.append(time.monotonic()), before())[1])
+        monkeypatch.setattr(screen, "repaint", lambda **how: (painted.append(time.monotonic()), before(**how))[1])
         await pilot.pause(0.7)
         assert len(painted) <= 1, "nothing new, nothing to paint"
         began = time.monotonic()

@@ -27,8 +27,10 @@ from tests.tui.train_samples import (
 )
 
 from loopreview.progress import read_events
+from loopreview.train import gates
+from loopreview.train.start import dataset_of
 from loopreview.tui.train import runs_view, starting, view
-from loopreview.tui.train.curves import FINE, Series, curves, thinned, ticks
+from loopreview.tui.train.curves import FINE, Curve, Series, curves, thinned, ticks
 from loopreview.tui.train.desk import TrainDesk
 from loopreview.tui.train.following import PIECE, Followed, Following, read_piece
 from loopreview.tui.train.pages import TrainPages
@@ -92,12 +94,13 @@ def test_a_run_is_read_as_it_grows_and_a_torn_line_waits(tmp_path: Path) -> None
     assert not one.look(), "nothing new is nothing to show"
 
 
-def test_steps_done_again_after_a_kill_count_once_and_the_last_time(tmp_path: Path) -> None:
+def test_steps_done_again_after_a_kill_count_once_and_those_after_them_are_gone(tmp_path: Path) -> None:
     again = [{"event": "step", "step": n, "loss": 9.0 + n} for n in range(11, 14)]
     run = make_run(tmp_path, "r1", [begun(40), *steps(1, 15, 40), begun(40, 10), *again])
     one = followed(run)
-    assert sorted(one.losses) == list(range(1, 16)) and [one.losses[n] for n in (11, 13)] == [20.0, 22.0]
-    assert one.losses[14] < 9 and one.standing.step == 13
+    assert list(one.losses) == list(range(1, 14)) and [one.losses[n] for n in (11, 13)] == [20.0, 22.0]
+    assert one.loss_curve.points() == (list(one.losses.items()), 1) and one.standing.step == 13
+    assert list(one.evals) == [0, 10]
 
 
 @pytest.mark.parametrize(
@@ -417,7 +420,7 @@ def test_the_plan_with_reasons_checks_memory_and_questions(tmp_path: Path) -> No
     said = "\n".join(text(view.summary(desk, 110)))
     assert "✓ cuda on the CPU" in said and "✗ mlx mlx-lm is not installed: pip install 'loopreview[mlx]'" in said
     assert "dataset · train 36, valid 4 · the newest" in said and "2 of 5 answered · a answers them" in said
-    assert f"✓ {ASKED['impact_of_mistakes']} no: a nurse reads every reply" in said
+    assert f"✓ {ASKED['impact_of_mistakes']} → no: a nurse reads every reply" in said
     assert said.index("! examples: 36 to train on") < said.index("✓ dataset: its files")
     assert "about 1.9 GB of 9.5 GB free on the CPU" in said and "the longest example that fits: 8,192 tokens" in said
     lines = text(view.values(desk, 110))
@@ -568,3 +571,92 @@ def test_nothing_is_painted_wider_than_there_is_room(tmp_path: Path) -> None:
                     lines = text(draw(width, height))
                     assert len(lines) <= height, (pages.page, width, height, draw)
                     assert max(map(len, lines), default=0) <= width, (pages.page, width, max(lines, key=len))
+
+
+def test_a_long_curve_is_kept_as_means_of_all_its_points_in_any_order_of_coming() -> None:
+    curve, again = Curve(), Curve()
+    for step in range(1, 5001):
+        curve.add(step, float(step))
+    points, each = curve.points()
+    assert len(points) <= Curve.MOST and each == 8 and len(curve.all) == 5000
+    assert points[0] == (8, 4.5) and points[-1][0] == 5000
+    for step in (*range(1, 3001), *range(2001, 5001)):
+        again.back_to(step - 1)
+        again.add(step, float(step))
+    assert again.points() == curve.points() and list(again.all) == list(curve.all)
+    again.add(7, 0.0)
+    assert again.points()[0][0] == (8, (36 - 7) / 8), "a step that was measured again counts once"
+
+
+def test_a_picture_is_drawn_anew_by_the_clock_alone(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "r1", [begun(90), *steps(1, 30, 90)])
+    lock = live(run)
+    desk, _, _ = make_desk(tmp_path)
+    desk.following.look()
+    desk.following.read([], 1, all_of_them=True)
+    pages = TrainPages(desk)
+    pages.page = "run"
+    before = pages.window(78, 20)
+    append(run, [*steps(31, 60, 90)])
+    desk.following.look()
+    desk.following.read([], 1, all_of_them=True)
+    pages.fresh = False
+    kept = pages.window(78, 20)
+    assert pages.behind and kept[-8:] == before[-8:] and kept != before, "the numbers are new, the curves wait"
+    pages.fresh = True
+    assert pages.window(78, 20)[-8:] != before[-8:] and not pages.behind
+    lock.release()
+
+
+def test_going_on_from_a_run_and_a_tracker_are_asked_for(tmp_path: Path) -> None:
+    wish = Wish(start="r1-tiny", track="mlflow")
+    assert wish.args() == ["--from=r1-tiny", "--track=mlflow"] and remembered(wish._asdict()) == wish
+    assert remembered({"track": "evil"}) == Wish()
+    finished(tmp_path, "r1-tiny")
+    export(tmp_path)
+    desk, commands, _ = make_desk(tmp_path, wish)
+    desk.following.look()
+    asyncio.run(desk.plan())
+    assert desk.base == "/models/tiny-llama" and "--from=r1-tiny" in commands.of("plan")[-1], "its plan names the base"
+
+
+def test_without_a_gpu_the_screen_says_where_to_choose(tmp_path: Path) -> None:
+    export(tmp_path)
+    desk, commands, _ = make_desk(tmp_path, Wish(base="b"))
+    commands.answers["plan"] = (2, "loopreview: no GPU was found; say --backend cuda or --backend mlx")
+    asyncio.run(desk.find_out())
+    assert "t, Who trains" in str(desk.refusal()) and "--" not in str(desk.refusal())
+    commands.answers["plan"] = (2, "loopreview: /gone: no such model")
+    asyncio.run(desk.find_out())
+    assert desk.refusal() == "/gone: no such model"
+
+
+def test_a_second_run_on_the_device_is_refused_by_name_before_it_is_asked_about(tmp_path: Path) -> None:
+    folder = export(tmp_path)
+    lock = live(make_run(tmp_path, "r1-x", [begun(90), *steps(1, 3, 90)]))
+    desk, _, _ = make_desk(tmp_path, Wish(base="b"))
+    desk.following.look()
+    asyncio.run(desk.find_out())
+    desk.answers, desk.answered_for = dict(YES), str(folder)
+    assert str(desk.ask_to_start()).startswith("r1-x is training on this device") and desk.pending is None
+    lock.release()
+    desk.following.look()
+    assert desk.ask_to_start() is None
+
+
+def test_what_is_too_long_for_the_last_line_stands_above_it_in_full(tmp_path: Path) -> None:
+    desk, _, _ = make_desk(tmp_path)
+    said = "this machine's processor is busy: " + "run r2-tiny of a workspace is training " * 4
+    lines, (last, _) = view.spoken(desk, "plan", said, "error", 78)
+    assert " ".join(text(lines)).split() == said.split() and last and last != said
+    assert view.spoken(desk, "plan", "short", "error", 78) == ([], ("short", "bold $text-error"))
+
+
+def test_the_questions_and_the_newest_dataset_are_those_of_the_commands(tmp_path: Path) -> None:
+    assert tuple(one.key for one in gates.QUESTIONS) == QUESTIONS
+    desk, _, _ = make_desk(tmp_path)
+    assert [one.why for one in desk.questions] == [one.why for one in gates.QUESTIONS], "also before there is a plan"
+    folder = export(tmp_path)
+    time.sleep(0.01)
+    export(tmp_path, ".being-written")
+    assert starting.newest_export(tmp_path) == folder == dataset_of(tmp_path, None).folder

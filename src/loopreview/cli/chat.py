@@ -53,7 +53,7 @@ def chat(
     from loopreview.runs import named
     from loopreview.train.chat import Sampling, opened
 
-    found = named(call.root, run)
+    found = named(call.root.expanduser().absolute(), run)
     standing = found.standing()
     if standing.state != "done":
         why = f": {standing.reason}" if standing.reason else ""

@@ -10,8 +10,6 @@ from loopreview.cli.call import Call, shared_options
 if TYPE_CHECKING:
     from loopreview.train.machine import Machine
 
-_GIB = 1 << 30
-
 
 @click.command()
 @click.option("--quick", is_flag=True, help="Without the self-test, which trains for a moment on each backend.")
@@ -42,14 +40,14 @@ def _document(machine: "Machine") -> dict[str, Any]:
             {
                 "kind": device.kind,
                 "name": device.name,
-                "memory_gb": _gib(device.memory),
-                "free_gb": _gib(device.free),
+                "memory_gb": _gb(device.memory),
+                "free_gb": _gb(device.free),
                 "compute": device.compute,
             }
             for device in machine.devices
         ],
         "packages": {name: {"version": version, "tested": TESTED[name]} for name, version in machine.packages.items()},
-        "disk_gb": _gib(machine.disk_free),
+        "disk_gb": _gb(machine.disk_free),
         "keys": machine.keys,
     }
 
@@ -83,12 +81,13 @@ def _page(machine: "Machine", *, tested: bool) -> Iterator[str]:
         yield f"not set:  {', '.join(missing)}"
 
 
-def _gib(count: int) -> float:
-    return round(count / _GIB, 1)
+def _gb(count: int) -> float:
+    """Of 10^9 bytes, as everywhere in what a plan says."""
+    return round(count / 1e9, 1)
 
 
 def _amount(count: int) -> str:
-    return f"{_gib(count)} GiB" if count else "unknown"
+    return f"{_gb(count)} GB" if count else "unknown"
 
 
 COMMANDS = (doctor,)

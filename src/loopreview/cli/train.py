@@ -194,8 +194,12 @@ def merge(call: Call, run: str | None, to: Path | None) -> None:
 def convert(call: Call, run: str | None, form: Any, out: Path | None) -> None:
     """Turn a run's adapter into the other backend's form."""
     from loopreview.train.convert import convert as converted
+    from loopreview.train.plan import refuse_changed
+    from loopreview.train.start import refuse_revoked
 
     found = _run(call, run)
+    refuse_revoked(found)
+    refuse_changed(found)
     folder = converted(found, form, (out or found.folder / f"adapter-{form}").absolute())
     call.emit({"run": found.id, "adapter": str(folder), "form": form}, lambda: [str(folder)])
 
@@ -236,6 +240,8 @@ def _planned_run(call: Call, name: str, asked: dict[str, Any]) -> "Run":
 
 
 def _wanted(call: Call, asked: dict[str, Any]) -> "Wanted":
+    import os
+
     from loopreview.rules.settings import read_settings
     from loopreview.train.plan import parse_settings
     from loopreview.train.start import Wanted
@@ -253,7 +259,14 @@ def _wanted(call: Call, asked: dict[str, Any]) -> "Wanted":
         base = read_settings((call.root / SETTINGS).read_text(encoding="utf-8-sig"), SETTINGS).base_model
         # A folder as seen from the workspace, as for the export's tokenizer; else a model on the Hub.
         base = str(call.root / base) if base and (call.root / base).is_dir() else base
-    return Wanted(base, asked["dataset"], given, start)
+    dataset = asked["dataset"]
+    # Kept in the plan and shown: without `..`.
+    return Wanted(
+        os.path.abspath(Path(base).expanduser()) if base and Path(base).expanduser().is_dir() else base,
+        Path(os.path.abspath(dataset.expanduser())) if dataset else None,
+        given,
+        start,
+    )
 
 
 def _keep_answers(call: Call, run: "Run", given: tuple[str, ...], yes: bool) -> None:
@@ -300,8 +313,9 @@ def _end(call: Call, run: "Run", code: int) -> None:
 
     document = summary(run)
     call.emit(document, lambda: end_lines(document))
-    if document["state"] == "failed":
-        why = document["reason"] or last_line(run.log_file)
+    if document["state"] == "failed" or code not in (0, 130):
+        # A job that could not even write its events said why in the log, if anywhere.
+        why = document["reason"] or last_line(run.log_file) or "the job ended without a word; is the disk full?"
         say(f"loopreview: {run.id}: {why.removeprefix('loopreview: ')} (all of it: {run.log_file})")
     elif document["state"] == "cancelled":
         say(f"{run.id}: cancelled at step {document['steps']}; `loopreview train resume {run.id}` goes on")
@@ -318,7 +332,9 @@ def _document(call: Call, run: "Run | None", found: "Planned", asked: dict[str, 
     from loopreview.train.memory import fitting
 
     device = found.device
-    fit = fitting(Base.open(found.plan.base).config, found.plan, device.free)
+    base = Base.open(found.plan.base)
+    fit = fitting(base.config, found.plan, device.free)
+    longest = min(fit.max_length, base.positions) if fit.max_length and base.positions else fit.max_length
     return {
         "run": run.id if run else None,
         "folder": str(run.folder) if run else None,
@@ -330,7 +346,7 @@ def _document(call: Call, run: "Run | None", found: "Planned", asked: dict[str, 
             "total": found.estimate.total,
             "device": device.name,
             "free": device.free,
-            "max_length": fit.max_length,
+            "max_length": longest,
             "batch": fit.batch,
         },
         "questions": [{"key": one.key, "asks": one.asks, "why": one.why} for one in QUESTIONS],
@@ -342,7 +358,7 @@ def _command(call: Call, run: "Run | None", asked: dict[str, Any]) -> str:
     """What one types to start the same."""
     import shlex
 
-    words = ["loopreview", "train", "start", "-w", str(call.root)]
+    words = ["loopreview", "train", "start", *(["-w", str(call.given)] if call.given else [])]
     if run is not None:
         return shlex.join([*words, run.id])
     for option in ("backend", "base", "dataset", "method", "adapter", "epochs"):

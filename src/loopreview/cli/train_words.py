@@ -6,6 +6,12 @@ import click
 
 from loopreview.cli.call import say, table
 
+_PARTS = {
+    **{name: name for name in ("weights", "adapters", "gradients", "optimizer", "activations", "logits")},
+    "overhead": "libraries",
+}
+"""What an estimate of memory adds up."""
+
 
 def plan_lines(document: dict[str, Any]) -> list[str]:
     plan, memory = document["plan"], document["memory"]
@@ -13,18 +19,16 @@ def plan_lines(document: dict[str, Any]) -> list[str]:
     lines = [document["folder"] or "nothing is written (--dry-run)", ""]
     lines += table(rows, ("value", "is", "because"))
     data = plan["data"]
-    lines += ["", f"dataset {data['folder']}: {data['train']} examples to train on, {data['valid']} to measure on", ""]
+    lines += ["", f"dataset {data['folder']}: {document['reasons']['data']}", ""]
     marks = {"ok": "ok", "warning": "note", "error": "NO"}
     lines += [f"{marks[check['level']]:5} {check['name']}: {check['text']}" for check in document["checks"]]
-    parts = ", ".join(
-        f"{name} {memory[name] / 1e9:.2f}"
-        for name in ("weights", "adapters", "gradients", "optimizer", "activations", "logits")
-    )
+    parts = ", ".join(f"{name} {memory[part] / 1e9:.2f}" for part, name in _PARTS.items())
     lines += [
         "",
         f"memory: about {memory['total'] / 1e9:.2f} GB ({parts}); "
         f"{memory['device']} has {memory['free'] / 1e9:.2f} GB free",
-        f"        the longest example that fits: {_shown(memory['max_length'])} tokens; the largest batch: "
+        f"        the longest example that fits: {_shown(memory['max_length'])} tokens; the largest batch at "
+        "max_length: "
         f"{_shown(memory['batch'])}",
         "",
         document["command"],
@@ -37,7 +41,8 @@ def _shown(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value)) or "none"
-    return "none" if value is None else str(value)
+    # A whole number is shown as the plan's file has it.
+    return "none" if value is None else str(value).removesuffix(".0")
 
 
 def print_example(parts: Any) -> None:
@@ -53,6 +58,8 @@ def print_example(parts: Any) -> None:
 def end_lines(found: dict[str, Any]) -> list[str]:
     loss, evals = found["loss"], (found["base_eval_loss"], found["eval_loss"])
     lines = [f"{found['run']}: {found['state']}, {found['steps']} of {found['steps_planned']} steps"]
+    if found["state"] == "done" and found["stopped_early"]:
+        lines.append("stopped early: the validation loss did not fall any more")
     if loss["first"] is not None and loss["last"] is not None:
         lines.append(f"training loss    {loss['first']:.4f} → {loss['last']:.4f}")
     if evals[0] is not None and evals[1] is not None:

@@ -143,7 +143,7 @@ def _training(plan: Plan) -> list[str]:
         ("packing", _yes(plan.packing)),
         ("gradient checkpointing", _yes(plan.gradient_checkpointing)),
         ("precision", plan.precision),
-        ("measured and saved", f"every {plan.eval_steps} steps"),
+        ("measured and saved", f"every {plan.eval_steps} steps" if plan.eval_steps > 1 else "every step"),
         ("early stopping", f"after {plan.patience} measurements without a better one" if plan.patience else "no"),
         ("seed", plan.seed),
     ]
@@ -276,6 +276,17 @@ def _found(environment: Mapping[str, Any], name: str) -> object:
     return "not recorded" if name not in environment else environment[name] if environment[name] is not None else "none"
 
 
+_SAID = ['messages = [{"role": "user", "content": "Hello"}]']
+_ANSWERED = [
+    *_SAID,
+    "inputs = tokenizer.apply_chat_template(",
+    '    messages, add_generation_prompt=True, return_dict=True, return_tensors="pt"',
+    ")",
+    "answer = model.generate(**inputs, max_new_tokens=200, do_sample=False)",
+    'print(tokenizer.decode(answer[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))',
+]
+
+
 def _loading(plan: Plan) -> list[str]:
     base = "path/to/" + Path(plan.base).name if _is_folder(plan.base) else plan.base
     base = repr(base)
@@ -284,6 +295,9 @@ def _loading(plan: Plan) -> list[str]:
             "from mlx_lm import generate, load",
             "",
             f'model, tokenizer = load({base}, adapter_path="adapter")',
+            *_SAID,
+            "prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True)",
+            "print(generate(model, tokenizer, prompt=prompt, max_tokens=200))",
         ]
     elif plan.adapter == "full":
         code = [
@@ -291,6 +305,7 @@ def _loading(plan: Plan) -> list[str]:
             "",
             'model = AutoModelForCausalLM.from_pretrained("adapter")',
             f"tokenizer = AutoTokenizer.from_pretrained({base})",
+            *_ANSWERED,
         ]
     else:
         code = [
@@ -299,6 +314,7 @@ def _loading(plan: Plan) -> list[str]:
             "",
             f'model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained({base}), "adapter")',
             f"tokenizer = AutoTokenizer.from_pretrained({base})",
+            *_ANSWERED,
         ]
     note = " The adapter was trained on the base held in 4 bits." if plan.adapter == "qlora" else ""
     return [f"From this folder; the base model is not in it.{note}" if plan.adapter != "full" else "From this folder.",

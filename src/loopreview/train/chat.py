@@ -166,8 +166,9 @@ def opened(
     Raises UserError.
     """
     from loopreview.train.base import Base, fetch
-    from loopreview.train.plan import read_plan
+    from loopreview.train.plan import read_plan, refuse_changed
 
+    refuse_changed(run)
     plan = read_plan(run.plan_file)
     sides = (only,) if only else SIDES
     base = Base.open(plan.base)

@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from loopreview.models.errors import UserError
-from loopreview.runs import Run
+from loopreview.runs import Run, writing
 
 Form = Literal["peft", "mlx"]
 
@@ -58,7 +58,8 @@ def convert(run: Run, to: Form, target: Path) -> Path:
         raise UserError(f"{run.id}: its adapter is in the {to} form already: {run.adapter}")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UserError(f"{target}: is there already; name another folder")
-    write(read(run.adapter), to, target)
+    with writing(target):
+        write(read(run.adapter), to, target)
     return target
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,12 +47,12 @@ def held(device: Device, run: Run) -> Iterator[None]:
 def _busy(device: Device) -> UserError:
     try:
         holder = Path(json.loads(_lock(device).with_suffix(".json").read_text(encoding="utf-8"))["run"])
-        who = f"run {holder.name} of {holder.parent.parent}"
+        who, which = f"run {holder.name} of {holder.parent.parent}", f" {shlex.quote(str(holder))}"
     except (OSError, ValueError, KeyError, TypeError):
-        who = "another run"
+        who, which = "another run", ""
     name = {"cuda": "the GPU", "metal": "the GPU", "cpu": "this machine's processor"}[device]
     return UserError(
-        f"{name} is busy: {who} is training on it; wait for it, or cancel it with `loopreview train cancel`",
+        f"{name} is busy: {who} is training on it; wait for it, or cancel it with `loopreview train cancel{which}`",
         exit_code=1,
     )
 

@@ -1,13 +1,15 @@
 """What is made of a run's result: full weights that any program loads."""
 
 import shutil
+import warnings
 from pathlib import Path
 
 from loopreview.models.errors import UserError
-from loopreview.runs import Run
+from loopreview.runs import Run, writing
 from loopreview.train.backend import trainer
 from loopreview.train.base import fetch
 from loopreview.train.plan import read_plan
+from loopreview.train.proposal import gigabytes
 from loopreview.train.start import result_of
 
 
@@ -25,11 +27,12 @@ def merged(run: Run, to: Path | None = None) -> Path:
     plan = read_plan(run.plan_file)
     base = fetch(plan.base)
     size = sum(path.stat().st_size for path in base.glob("*.safetensors"))
-    target.parent.mkdir(parents=True, exist_ok=True)
+    with writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(target.parent).free
     if size > free:
         raise UserError(
-            f"{target}: the merged model takes about {size / 1e9:.1f} GB, {free / 1e9:.1f} GB are free; make room, or "
+            f"{target}: the merged model takes about {gigabytes(size)}, {gigabytes(free)} are free; make room, or "
             "choose another place with --to",
             exit_code=3,
         )
@@ -37,7 +40,9 @@ def merged(run: Run, to: Path | None = None) -> Path:
     shutil.rmtree(beside, ignore_errors=True)
     try:
         try:
-            trainer(plan.backend).merge(plan, base, adapter, beside)
+            with writing(target), warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)  # libraries speaking to each other
+                trainer(plan.backend).merge(plan, base, adapter, beside)
         except UserError:
             raise
         except Exception as error:  # each library raises its own

@@ -99,7 +99,7 @@ class TrainGate:
             if said.get("answer") not in ("yes", "no"):
                 raise UserError(
                     f"TRAIN gate: not answered: {question.asks} Say --answer {question.key}=yes, or "
-                    f"--answer '{question.key}=no: the reason to go on'",
+                    f"--answer '{question.key}=no: the reason to go on'; --yes leaves the questions open",
                     exit_code=1,
                 )
             if said["answer"] == "no" and not str(said.get("reason") or "").strip():
@@ -259,8 +259,8 @@ def _length(plan: Plan, lengths: Measured) -> Check:
     text = f"the longest example has {longest:,} tokens ({split}, row {row}), max_length is {plan.max_length:,}"
     if over:
         return Check(
-            "Length", "error", f"{text}: {over:,} are over it, and none is ever cut; set max_length, or export again "
-            "with a smaller max_tokens",
+            "Length", "error", f"{text}: {over:,} are over it, and none is ever cut; raise max_length if the "
+            "model takes that many, or export again with a smaller max_tokens",
         )  # fmt: skip
     return Check("Length", "ok", text)
 

@@ -31,7 +31,8 @@ from loopreview.train.card import card
 from loopreview.train.machine import NEEDS, look
 from loopreview.train.memory import fitting
 from loopreview.train.order import steps_per_epoch
-from loopreview.train.plan import read_plan
+from loopreview.train.plan import read_plan, refuse_changed
+from loopreview.train.proposal import gigabytes
 from loopreview.train.report import Report
 from loopreview.train.rows import Row, read_rows
 
@@ -89,7 +90,11 @@ def work(folder: Path, *, resume: bool) -> int:
 def _train(run: Run, events: EventFile, stop: Stop, *, resume: bool) -> Outcome:
     began = time.monotonic()
     plan = read_plan(run.plan_file)
+    if resume:
+        refuse_changed(run)
     with device.held(plan.device, run):
+        if not resume or not run.started_file.exists():
+            write_json(run.started_file, {"plan": plan.model_dump(mode="json")})
         steps = plan.epochs * steps_per_epoch(plan.micro_batches(), plan.accumulation)
         done = run.standing().step if resume else 0
         report = Report(events, steps=steps)
@@ -99,7 +104,7 @@ def _train(run: Run, events: EventFile, stop: Stop, *, resume: bool) -> Outcome:
         write_json(run.environment_file, environment(plan, run))
         train, valid = _rows(plan)
         _disk(run, plan)
-        events.write("note", text="loading the base model")
+        events.write("note", text="loading the libraries")
         base = fetch(plan.base)
         backend = trainer(plan.backend)
         task = Task(plan, train, valid, run.folder, base, report, stop, resume)
@@ -119,7 +124,7 @@ def _train(run: Run, events: EventFile, stop: Stop, *, resume: bool) -> Outcome:
     run.card_file.write_text(card(run, plan), encoding="utf-8")
     events.write(
         "done",
-        steps=outcome.steps,
+        steps=steps,
         step=outcome.steps,
         loss=outcome.last_loss,
         eval_loss=outcome.best_eval_loss,
@@ -178,8 +183,8 @@ def _disk(run: Run, plan: Plan) -> None:
     free = shutil.disk_usage(run.folder).free
     if needed > free:
         raise UserError(
-            f"{run.folder}: {free / 1e9:.1f} GB are free on the disk, checkpoints and result need about "
-            f"{needed / 1e9:.1f} GB; make room",
+            f"{run.folder}: {gigabytes(free)} are free on the disk, checkpoints and result need about "
+            f"{gigabytes(needed)}; make room",
             exit_code=3,
         )
 
@@ -244,6 +249,8 @@ def metrics(plan: Plan, outcome: Outcome, seconds: float) -> dict[str, Any]:
     """What came of a run, in numbers."""
     ranked = sorted(outcome.example_losses, key=lambda pair: pair[1])
     named = [{"row": row, "loss": loss} for row, loss in ranked]
+    # Of a few examples one half is listed as the best and the other as the worst, none as both.
+    worst = min(_LISTED, len(named) // 2)
     return {
         "steps": outcome.steps,
         "rows": outcome.rows,
@@ -260,6 +267,6 @@ def metrics(plan: Plan, outcome: Outcome, seconds: float) -> dict[str, Any]:
         "peak_memory": outcome.peak_memory,
         "seconds": round(seconds, 1),
         "stopped_early": outcome.stopped_early,
-        "best": named[:_LISTED],
-        "worst": named[::-1][: min(_LISTED, max(0, len(named) - _LISTED))] if len(named) > 1 else [],
+        "best": named[: min(_LISTED, len(named) - worst)],
+        "worst": named[::-1][:worst],
     }

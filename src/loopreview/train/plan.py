@@ -13,11 +13,11 @@ from loopreview.train.base import Base
 from loopreview.train.gates import Check, data_gate
 from loopreview.train.machine import Device, Machine
 from loopreview.train.memory import Estimate, estimate, fitting
-from loopreview.train.plan_file import parse_settings, read_plan, write_plan
+from loopreview.train.plan_file import parse_settings, read_plan, refuse_changed, write_plan
 from loopreview.train.prepare import measure, token_folder
 from loopreview.train.proposal import BF16_FROM, OF_ADAPTER, Proposal, gigabytes, shown
 
-__all__ = ["Planned", "parse_settings", "propose", "read_plan", "write_plan"]
+__all__ = ["Planned", "parse_settings", "propose", "read_plan", "refuse_changed", "write_plan"]
 
 
 class Planned(NamedTuple):

@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args, get_origin
 from loopreview.models.errors import UserError
 from loopreview.models.training import Data, Plan
 from loopreview.rules.documents import Document, DocumentError, Problem, build, nearest, read_yaml
+from loopreview.runs import Run
 
 _INSTEAD = {
     "data": "name the dataset with --dataset",
@@ -22,6 +23,8 @@ _INSTEAD = {
 }
 """Keys that are no matter of --set."""
 _WORDS = {**dict.fromkeys(("yes", "true", "on"), True), **dict.fromkeys(("no", "false", "off"), False)}
+_PLACES = ("folder", "tokens")
+"""Of `data`: where it lies."""
 _PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./+-]*")
 _WIDTH = 100
 _HEAD = """\
@@ -92,6 +95,41 @@ def read_plan(path: Path) -> Plan:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read ({' '.join(str(error).split())[:200]})") from None
     return _plan(read_yaml(text, str(path)))
+
+
+def refuse_changed(run: Run) -> None:
+    """Raises UserError with the changed keys where plan.yaml is another plan than the one the run was started with:
+    its checkpoints and its result are of that one."""
+    kept = run.read_json(run.started_file).get("plan")
+    if not isinstance(kept, dict):
+        return  # started by a version that did not keep it
+    now = read_plan(run.plan_file).model_dump(mode="json")
+    # Where the dataset lies is no value of the training: it is held to its hash.
+    before, after = (
+        {**values, "data": {key: one for key, one in (values.get("data") or {}).items() if key not in _PLACES}}
+        for values in (kept, now)
+    )
+    changed = [f"{name} (was {_said(had)}, is {_said(has)})" for name, had, has in _differences(before, after)]
+    if changed:
+        raise UserError(
+            f"{run.plan_file}: was changed after {run.id} was started: {', '.join(changed)}; set that back, or train "
+            "with other values in a new run: `loopreview train start --set KEY=VALUE` (with --from RUN it goes on from "
+            "one that is done)"
+        )
+
+
+def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """(key, before, after) of what is not the same; keys of `data` with a dot."""
+    for key in dict.fromkeys((*before, *after)):
+        had, has = before.get(key), after.get(key)
+        if isinstance(had, dict) and isinstance(has, dict):
+            yield from ((f"{key}.{name}", one, other) for name, one, other in _differences(had, has))
+        elif had != has:
+            yield key, had, has
+
+
+def _said(value: Any) -> str:
+    return _scalar(tuple(value) if isinstance(value, list) else value)
 
 
 def _plan(document: Document) -> Plan:

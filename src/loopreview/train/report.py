@@ -16,6 +16,7 @@ class Report:
     eval        step, loss, perplexity; step 0 is the base model
     checkpoint  step, path
     warning     text
+    note        text: what takes long and is no step
     done, cancelled, failed   by the job, last
     """
 
@@ -68,6 +69,10 @@ class Report:
 
     def warning(self, text: str) -> None:
         self._events.write("warning", text=text)
+
+    def note(self, text: str) -> None:
+        """What is done now, where it may take minutes and no step tells that the job lives."""
+        self._events.write("note", text=text)
 
 
 def _finite(value: float | None) -> float | None:

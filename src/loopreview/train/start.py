@@ -17,9 +17,10 @@ from loopreview.runs import Run, write_json
 from loopreview.train import device
 from loopreview.train.base import Base
 from loopreview.train.machine import look
-from loopreview.train.plan import Planned, propose, read_plan, write_plan
+from loopreview.train.plan import Planned, propose, read_plan, refuse_changed, write_plan
 
 LISTEN_S = 0.1
+MEANT_S = 1.0
 
 
 class Wanted(NamedTuple):
@@ -78,7 +79,8 @@ def planned(root: Path, wanted: Wanted, *, keep: bool) -> Iterator[tuple[Run | N
         return
     run = runs.make(root, Path(reference).name)
     try:
-        found = proposed(run.folder)
+        with runs.writing(run.folder):
+            found = proposed(run.folder)
         lineage = {
             "dataset": {"folder": str(dataset.folder), "hash": dataset.hash},
             "rows": [line for line in dataset.lineage() if line.get("split") in ("train", "valid")],
@@ -87,7 +89,8 @@ def planned(root: Path, wanted: Wanted, *, keep: bool) -> Iterator[tuple[Run | N
         write_json(run.lineage_file, lineage)
         yield run, found
         # The plan comes last: a folder without one is no run.
-        write_plan(run.plan_file, found.plan, found.reasons)
+        with runs.writing(run.plan_file):
+            write_plan(run.plan_file, found.plan, found.reasons)
     except BaseException:
         shutil.rmtree(run.folder, ignore_errors=True)
         raise
@@ -100,6 +103,7 @@ def result_of(run: Run) -> Path:
         raise UserError(
             f"{run.id}: is {run.standing().state}, there is no result to go on from; take a run that is done"
         )
+    refuse_changed(run)
     return run.adapter
 
 
@@ -126,8 +130,13 @@ def launch(run: Run, *, resume: bool) -> subprocess.Popen[bytes]:
         raise UserError(f"{run.id}: is done; `loopreview train start --from {run.id}` goes on from what it made")
     if resume and stands.state == "planned":
         raise UserError(f"{run.id}: was never started; `loopreview train start {run.id}` starts it")
+    if resume:
+        refuse_changed(run)
     device.refuse_busy(read_plan(run.plan_file).device)
-    return jobs.spawn(["train", "work", str(run.folder), *(["--resume"] if resume else [])], run.log_file, append=True)
+    with runs.writing(run.log_file):
+        return jobs.spawn(
+            ["train", "work", str(run.folder), *(["--resume"] if resume else [])], run.log_file, append=True
+        )
 
 
 def wait_until_it_lives(run: Run, process: subprocess.Popen[bytes], *, seconds: float = 30) -> None:
@@ -148,6 +157,8 @@ def cancel(run: Run, *, now: bool) -> None:
     until = time.monotonic() + 10
     while run.pid() is not None and time.monotonic() < until:
         time.sleep(0.05)
+    if not run.standing().killed:
+        return  # it came to its own end first
     events = EventFile(run.events_file)
     events.write("cancelled", step=run.standing().step, checkpoint=None)
     events.close()
@@ -167,8 +178,12 @@ def follow(
         if ended:
             break
         time.sleep(LISTEN_S)
-    if process is not None:
+    if process is not None and process.returncode >= 0:
         return process.returncode
+    # Who killed it (`cancel --now`) writes down that it was meant, a moment later.
+    until = time.monotonic() + MEANT_S
+    while run.standing().killed and time.monotonic() < until:
+        time.sleep(LISTEN_S)
     return {"done": 0, "cancelled": 130}.get(run.standing().state, 3)
 
 
@@ -189,6 +204,7 @@ def summary(run: Run) -> dict[str, Any]:
         "reason": stands.reason or None,
         "steps": stands.step,
         "steps_planned": stands.steps,
+        "stopped_early": metrics.get("stopped_early"),
         "examples": metrics.get("rows") if metrics else plan.data.train,
         "valid_examples": plan.data.valid,
         "loss": losses,

@@ -15,6 +15,7 @@ from loopreview.train.backend import OutOfMemory, Task
 from loopreview.train.cuda import load
 from loopreview.train.cuda.checkpoints import Checkpoints, Progress, publish
 from loopreview.train.cuda.loss import Measured, measure
+from loopreview.train.cuda.surroundings import alone
 from loopreview.train.cuda.trainer import LoopTrainer, Stopped
 
 TOKENIZER_FILES = (
@@ -44,7 +45,7 @@ def train(task: Task) -> Outcome:
         progress = Progress()
     if not task.valid:
         task.report.warning("no validation examples: no early stopping, and the last weights are kept, not the best")
-    with _memory(plan):
+    with _memory(plan), alone():
         cancelled = False
         if not progress.finished:
             progress, cancelled = _fit(task, progress)
@@ -66,6 +67,7 @@ def _fit(task: Task, progress: Progress) -> tuple[Progress, bool]:
     plan = task.plan
     if task.stop():
         return progress, True
+    task.report.note(f"loading the base model{' in 4 bits' if plan.adapter == 'qlora' else ''}")
     model = load.with_adapter(plan, load.load_base(plan, task.base))
     trainer = LoopTrainer(task, model, load.tokenizer(task.base), progress)
     saved = str(trainer.saved.at(progress.step)) if progress.step else None
@@ -83,6 +85,7 @@ def _proof(task: Task, progress: Progress, adapter: Path) -> Measured | None:
     if not task.valid:
         return None
     plan = task.plan
+    task.report.note("checking the result: reading it back from the disk")
     model = load.load_base(plan, adapter if plan.adapter == "full" else task.base)
     if plan.adapter != "full":
         model = load.read_adapter(model, adapter)
@@ -128,6 +131,10 @@ def _free() -> None:
         torch.cuda.empty_cache()
 
 
+_FULL = ("not enough memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+"""In what torch, CUDA's own libraries and bitsandbytes say when there is no memory left."""
+
+
 @contextmanager
 def _memory(plan: Plan) -> Iterator[None]:
     """What the device says when its memory is full, in our word."""
@@ -136,7 +143,7 @@ def _memory(plan: Plan) -> Iterator[None]:
     except torch.OutOfMemoryError as error:
         raise OutOfMemory(_line(error)) from error
     except RuntimeError as error:
-        if "not enough memory" in str(error) or "out of memory" in str(error):
+        if any(words in str(error) for words in _FULL):
             raise OutOfMemory(_line(error)) from error
         raise
     except MemoryError as error:

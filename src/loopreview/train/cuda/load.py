@@ -123,7 +123,11 @@ def read_adapter(model: Any, folder: Path, **options: Any) -> Any:
         with warnings.catch_warnings():
             # Else what is not in the file stays as it was drawn at random.
             warnings.filterwarnings("error", message="Found missing adapter keys")
-            return PeftModel.from_pretrained(model, str(folder), **options)
+            # peft would read it to a GPU where there is one, also for a model that is elsewhere.
+            where = str(next(model.parameters()).device)
+            return PeftModel.from_pretrained(model, str(folder), torch_device=where, **options)
+    except torch.OutOfMemoryError:
+        raise
     except (OSError, ValueError, KeyError, RuntimeError, UserWarning) as error:
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"{folder}: the adapter can't be put on this base ({reason})") from error

@@ -60,6 +60,8 @@ def arguments(plan: Plan, *, steps: int, folder: Path, name: str) -> SFTConfig:
         dataloader_num_workers=0,
         dataloader_drop_last=False,
     )
+    # A cluster's environment can add to what is reported to.
+    found.report_to = list(plan.track)
     if found.n_gpu > 1:
         # A run is one device's; several GPUs would be joined by nn.DataParallel, which trl refuses.
         found._n_gpu = 1

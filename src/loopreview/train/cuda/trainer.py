@@ -21,7 +21,7 @@ from loopreview.train.backend import Task
 from loopreview.train.cuda.batches import Batch, Order, Unit, collate, optimizer_steps
 from loopreview.train.cuda.checkpoints import Checkpoints, Progress
 from loopreview.train.cuda.load import pad_id
-from loopreview.train.cuda.loss import Measured, loss_sum, measure, on_device, sees_neighbours
+from loopreview.train.cuda.loss import Measured, computing, loss_sum, measure, on_device, sees_neighbours
 from loopreview.train.cuda.settings import arguments
 
 
@@ -69,6 +69,9 @@ class LoopTrainer(SFTTrainer):
         self.remove_callback(PrinterCallback)
         self.remove_callback(ProgressCallback)
 
+    def _send_telemetry(self) -> None:
+        """trl tells its makers of each run: the model's architecture, the GPU. Nothing leaves this machine."""
+
     # Data
 
     def collated(self, batch: Sequence[Unit]) -> Batch:
@@ -100,7 +103,8 @@ class LoopTrainer(SFTTrainer):
         self, model: Any, inputs: Batch, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> torch.Tensor:
         items: int = num_items_in_batch or inputs["items"]
-        return loss_sum(model, inputs) / items
+        with computing(self.plan):
+            return loss_sum(model, inputs) / items
 
     def floating_point_ops(self, inputs: Batch) -> int:
         """Nobody asks, and counting goes through all weights at each micro-batch."""
@@ -173,7 +177,8 @@ class LoopTrainer(SFTTrainer):
             moments = None if self.optimizer.state else [torch.empty_like(weight) for weight in trained for _ in "12"]
             inputs = on_device(self.collated(batch), self.args.device)
             self.model_wrapped.train()
-            loss = loss_sum(self.model_wrapped, inputs)
+            with computing(self.plan):
+                loss = loss_sum(self.model_wrapped, inputs)
             torch.autograd.backward(loss)
             del loss, inputs, moments
             if self.plan.packing and sees_neighbours(
@@ -196,12 +201,14 @@ class _Watch(TrainerCallback):
         trainer.task.report.steps = state.max_steps
         if trainer.task.stop():
             raise Stopped
+        trainer.task.report.note("trying the longest examples")
         trainer.probe()
         step, progress = state.global_step, trainer.progress
         missed = (step == 0 or trainer.is_due(step)) and progress.measured != step
         if not trainer.task.valid or not missed:
             return
         # Before the first step; or after a stop that did not wait for this step's measurement.
+        trainer.task.report.note("measuring the base model" if step == 0 else "measuring the validation loss")
         trainer.evaluate()
         if trainer.cancelled:
             raise Stopped

@@ -1,5 +1,6 @@
 """The training loop: steps, measurements, checkpoints, and the proof that what came out loads."""
 
+import gc
 import hashlib
 import math
 import shutil
@@ -84,7 +85,8 @@ class _Training:
             )
         task.report.steps = self.total
 
-        self._base = base_folder(plan, task.base, task.folder.parent)
+        self._base = base_folder(plan, task.base, task.folder.parent, task.report.note)
+        task.report.note(f"loading the base model{' in 4 bits' if plan.adapter == 'qlora' else ''}")
         self._model = load_base(self._base, plan)
         self._dice = Dice()
         parameters = add_adapters(self._model, plan, self._dice)
@@ -156,8 +158,10 @@ class _Training:
         if not task.valid:
             task.report.warning("no validation examples: no early stopping, the last weights are taken")
         if state.step < self.total and not self._over():
+            task.report.note("trying the longest examples")
             self._try_memory()
         if state.step == 0 and task.valid:
+            task.report.note("measuring the base model")
             state.base_loss = self._measure()
             if state.base_loss is None:
                 return self._outcome(cancelled=True)
@@ -313,8 +317,10 @@ class _Training:
 
     def _prove(self, adapter: Path) -> Any:
         """Read the adapter onto a fresh base as mlx-lm does it, and measure that."""
+        self._task.report.note("checking the result: reading it back from the disk")
         # The trained model goes first: there may not be room for two.
         del self._model, self._losses, self._accumulate, self._update, self._measured, self._weights
+        gc.collect()
         mx.clear_cache()
         with quiet():
             model, _ = mlx_lm.utils.load(str(self._base), adapter_path=str(adapter), lazy=True)[:2]

@@ -74,7 +74,7 @@ def try_longest(rows: Sequence[Row], compute: Callable[[Sequence[Row]], None]) -
             needed = 16 * squared + 4 * (quarter - squared)
         if needed > free:
             raise OutOfMemory(
-                f"a row of {longest} tokens takes {needed / 2**30:.1f} GiB or more, {free / 2**30:.1f} GiB are free"
+                f"a row of {longest} tokens takes {needed / 1e9:.1f} GB or more, {free / 1e9:.1f} GB are free"
             )
     compute(rows)
 

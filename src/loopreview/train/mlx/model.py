@@ -82,6 +82,8 @@ def load_base(folder: Path, plan: Plan) -> nn.Module:
     model, _ = _load(folder)
     in_precision(model, plan)
     mx.eval(model.parameters())
+    # What it was before it was cast.
+    mx.clear_cache()
     model.freeze()
     return model
 
@@ -151,6 +153,8 @@ def recomputed(model: nn.Module, dice: Dice) -> Iterator[None]:
     function than the loss; it knows the first layer's type alone; and it stays on the class for good.
     """
     plain = {kind: kind.__call__ for kind in {type(layer) for layer in model.layers}}
+    # The classes are enough: held here, the model would still take its memory when the result is checked.
+    del model
 
     def again(call: Callable[..., Any]) -> Callable[..., Any]:
         def checkpointed(layer: nn.Module, *args: Any, **kwargs: Any) -> Any:
@@ -175,8 +179,9 @@ def recomputed(model: nn.Module, dice: Dice) -> Iterator[None]:
             kind.__call__ = call
 
 
-def base_folder(plan: Plan, base: Path, runs: Path) -> Path:
-    """The base that the plan trains on: with qlora one in 4 bits, made beside the runs where it is missing."""
+def base_folder(plan: Plan, base: Path, runs: Path, note: Callable[[str], None] = lambda text: None) -> Path:
+    """The base that the plan trains on: with qlora one in 4 bits, made beside the runs where it is missing, which
+    `note` is told. Raises UserError where there is no room for it."""
     if plan.adapter != "qlora" or is_quantised(base):
         return base
     folder = runs / ".bases" / f"{base.name}-{_stamp(base)}-{_BITS}bit"
@@ -186,6 +191,8 @@ def base_folder(plan: Plan, base: Path, runs: Path) -> Path:
     # What a killed job left: no two train on one device at once.
     for left in folder.parent.glob(f".{folder.name}.*"):
         shutil.rmtree(left, ignore_errors=True)
+    _room(base, folder.parent)
+    note("making a copy of the base model in 4 bits, once for all runs on it")
     beside = folder.with_name(f".{folder.name}.{os.getpid()}")
     model, config = _load(base)
     with quiet():
@@ -202,6 +209,21 @@ def base_folder(plan: Plan, base: Path, runs: Path) -> Path:
         shutil.rmtree(beside, ignore_errors=True)
     sync(folder.parent)
     return folder
+
+
+_SHARE = (_BITS + 2 * 16 / _GROUP) / 16
+"""Of the size of 16-bit weights: 4 bits each, and a scale and an offset for each group."""
+
+
+def _room(base: Path, to: Path) -> None:
+    needed = int(_SHARE * sum(file.stat().st_size for file in base.glob("*.safetensors")))
+    free = shutil.disk_usage(to).free
+    if needed > free:
+        raise UserError(
+            f"{to}: the base model in 4 bits takes about {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free on the "
+            "disk; make room, or name a base that is in 4 bits already",
+            exit_code=3,
+        )
 
 
 def is_quantised(base: Path) -> bool:

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
+from rich.cells import cell_len
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import VerticalScroll
+from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.message import Message
 from textual.screen import ModalScreen
@@ -16,13 +17,15 @@ from loopreview.rules.safe_text import safe
 
 
 class Field(NamedTuple):
-    """One text, or with `choices` one of several words. Without a label it belongs to the field above."""
+    """One text, or with `choices` one of several words. Without a label it belongs to the field above. `hint`: what
+    helps to answer, below the label."""
 
     name: str
     label: str
     text: str = ""
     choices: tuple[str, ...] = ()
     height: int = 3
+    hint: str = ""
 
 
 class Words(TextArea):
@@ -52,7 +55,7 @@ class Words(TextArea):
 
 
 class Choice(Static, can_focus=True):
-    """One of several words; left, right and space go through them."""
+    """One of several words; left, right and space go through them, a letter takes the one that begins with it."""
 
     BINDINGS: ClassVar = [
         Binding("right,space,l", "step(1)", "Next", show=False),
@@ -68,6 +71,16 @@ class Choice(Static, can_focus=True):
     def on_mount(self) -> None:
         self._paint()
 
+    def on_resize(self) -> None:
+        self._paint()
+
+    def on_key(self, event: events.Key) -> None:
+        typed = (event.character or " ").casefold()
+        found = next((word for word in self.choices if word.casefold().startswith(typed)), None)
+        if found is not None:
+            self.chosen = found
+            self._paint()
+
     def action_step(self, step: int) -> None:
         self.chosen = self.choices[(self.choices.index(self.chosen) + step) % len(self.choices)]
         self._paint()
@@ -76,10 +89,27 @@ class Choice(Static, can_focus=True):
         self.post_message(Words.Saved())
 
     def _paint(self) -> None:
-        pieces: list[tuple[str, str]] = []
-        for word in self.choices:
-            pieces += [(f" {word} ", "bold reverse" if word == self.chosen else ""), (" ", "")]
+        """The words from the first on; where there is no room for all, those around the chosen one between `‹ ›`."""
+        at, room = self.choices.index(self.chosen), self.size.width or 80
+        first = 0
+        while first < at and _cells(self.choices[first : at + 1]) + 4 > room:
+            first += 1
+        last = len(self.choices)
+        while last > at + 1 and _cells(self.choices[first:last]) + 4 > room:
+            last -= 1
+        pieces: list[tuple[str, str]] = [("‹ ", "")] if first else []
+        for word in self.choices[first:last]:
+            pieces += [
+                (f" {safe(word, keep_newlines=False)} ", "bold reverse" if word == self.chosen else ""),
+                (" ", ""),
+            ]
+        if last < len(self.choices):
+            pieces.append(("›", ""))
         self.update(Content.assemble(*pieces))
+
+
+def _cells(words: Sequence[str]) -> int:
+    return sum(cell_len(word) + 3 for word in words)
 
 
 class Dialog(ModalScreen[dict[str, str] | None]):
@@ -100,10 +130,11 @@ class Dialog(ModalScreen[dict[str, str] | None]):
         *,
         save: Callable[[dict[str, str]], str | None],
         draft: Mapping[str, str] | None = None,
-        keep: Callable[[dict[str, str]], None] = lambda draft: None,
+        keep: Callable[[dict[str, str]], None] | None = None,
         focus: str = "",
     ) -> None:
-        """`save` stores the texts and returns why that was not possible; the dialog then stays open."""
+        """`save` stores the texts and returns why that was not possible; the dialog then stays open. `keep`
+        is given the texts where the dialog is left without saving."""
         super().__init__()
         self._title, self._fields = title, fields
         self._save, self._keep = save, keep
@@ -115,7 +146,10 @@ class Dialog(ModalScreen[dict[str, str] | None]):
             yield Static(Content.assemble((safe(self._title, keep_newlines=False), "bold")), id="title")
             for field in self._fields:
                 if field.label:
-                    yield Static(Content(field.label), classes="label")
+                    label = Content(field.label)
+                    if field.hint:
+                        label = Content.assemble((field.label, "bold"), f"\n{field.hint}")
+                    yield Static(label, classes="label", id=f"label-{field.name}")
                 text = self._draft.get(field.name, field.text)
                 if field.choices:
                     yield Choice(field.choices, text, id=f"field-{field.name}")
@@ -124,8 +158,11 @@ class Dialog(ModalScreen[dict[str, str] | None]):
                     words.styles.height = field.height
                     yield words
             tab = " · tab next field" if len(self._fields) > 1 else ""
-            yield Static(Content(f"enter saves · ctrl+j new line{tab} · esc leaves, draft kept"), id="keys")
-            yield Static("", id="problem", markup=False)
+            kept = ", draft kept" if self._keep is not None else ""
+            line = " · ctrl+j new line" if any(not field.choices for field in self._fields) else ""
+            with Vertical(id="below"):
+                yield Static(Content(f"enter saves{line}{tab} · esc leaves{kept}"), id="keys")
+                yield Static("", id="problem", markup=False)
 
     def on_mount(self) -> None:
         for field in self._fields:
@@ -148,14 +185,23 @@ class Dialog(ModalScreen[dict[str, str] | None]):
             said = self.query_one("#problem", Static)
             said.update(Content(safe(problem, keep_newlines=False)))
             said.add_class("said")
-            # It stands below the fields, of which there may be more than the screen has lines.
-            self.call_after_refresh(said.scroll_visible, animate=False)
             return
-        self._keep({})
+        if self._keep is not None:
+            self._keep({})
         self.dismiss(texts)
 
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """What is asked is seen where one answers it, from its first line on."""
+        name, asked = (event.widget.id or "").removeprefix("field-"), ""
+        for field in self._fields:
+            asked = f"#label-{field.name}" if field.label else asked
+            if field.name == name and asked:
+                box, label = self.query_one("#box"), self.query_one(asked)
+                self.call_after_refresh(box.scroll_to_widget, label, top=True, animate=False, force=True)
+
     def action_leave(self) -> None:
-        self._keep(self.texts())
+        if self._keep is not None:
+            self._keep(self.texts())
         self.dismiss(None)
 
 

@@ -12,15 +12,15 @@ from textual.widgets import Static
 
 from loopreview.rules.safe_text import safe
 from loopreview.tui import keys
-from loopreview.tui.data_view import command_lines, tabs
+from loopreview.tui.data_view import tabs
 from loopreview.tui.page import clip
 from loopreview.tui.screens.dialog import Dialog, Field, OneOf
 from loopreview.tui.train import runs_view, starting, view
 from loopreview.tui.train.desk import RESUMABLE, TrainDesk
 from loopreview.tui.train.following import Followed
 from loopreview.tui.train.pages import TrainPages
-from loopreview.tui.train.starting import ADAPTERS, ANY, BACKENDS, QUESTIONS, Answer, Runner, Wish
-from loopreview.tui.widgets.card import paint
+from loopreview.tui.train.starting import ADAPTERS, ANY, BACKENDS, NO_TRACKER, QUESTIONS, TRACKERS, Answer, Runner, Wish
+from loopreview.tui.widgets.card import Line, paint
 
 if TYPE_CHECKING:
     from loopreview.tui.app import LoopReview
@@ -32,7 +32,8 @@ LOOK_S, PAINT_S, ALL_S = 0.5, 0.5, 2.0
 HELD_S = 0.4
 """A key that is held down must not start what its first press asked about."""
 WIDE = 100
-_UNANSWERED = "not yet"
+_UNANSWERED = "unanswered"
+FROM_BASE = "the base model"
 
 
 class Train(Screen[None]):
@@ -49,7 +50,9 @@ class Train(Screen[None]):
         self._runners = {"looking": looking, "doing": doing}
         self.said, self.tone = "", ""
         self._shown: dict[str, Content] = {}
-        self._looked = self._looked_at_all = self._painted = self._exports = 0.0
+        self._looked = self._looked_at_all = self._drawn = self._exports = 0.0
+        self._above = 0
+        """Lines between the page and the line that says what next."""
         self._stale = False
         """Whether there is something to show that is not painted yet."""
 
@@ -124,8 +127,9 @@ class Train(Screen[None]):
             self._exports = now
             if desk.see_dataset():
                 self._plan()
-        if self._stale and now - self._painted >= PAINT_S:
-            self.repaint()
+        if self._stale and now - self._drawn >= PAINT_S:
+            self._drawn = now
+            self.repaint(draw=True)
 
     def _ended(self, one: Followed) -> None:
         text, severity = view.ended_said(one)
@@ -140,12 +144,13 @@ class Train(Screen[None]):
 
     # Painting
 
-    def repaint(self) -> None:
+    def repaint(self, *, draw: bool = False) -> None:
+        """`draw`: also the curves anew that are in view already; a key does not wait for that."""
         width, desk, pages = self.size.width, self.desk, self.pages
         left, right = self.query_one("#left", Static), self.query_one("#page", Static)
         if width < 20 or right.content_size.height < 1:
             return
-        self._painted, self._stale = time.monotonic(), False
+        pages.fresh = draw
         pages.wide = width >= WIDE
         if left.has_class("said") != pages.twofold:
             left.set_class(pages.twofold, "said")
@@ -155,22 +160,25 @@ class Train(Screen[None]):
         self._put("page", paint(pages.window(right.content_size.width, right.content_size.height)))
         if pages.twofold and left.content_size.height:
             self._put("left", paint(pages.left(left.content_size.width, left.content_size.height)))
+        # What a key left behind is drawn by the clock.
+        self._stale = pages.behind
         self._put("tabs", paint([tabs(view.PAGES, pages.page, pages.beside(), width - 1)]))
-        self._put_ask(width - 2)
         text, tone = self.said, self.tone
         if not text or desk.busy:
             text, tone = view.next_step(desk, pages.page), ""
-        style = {"error": "bold $text-error", "ask": "bold $text-warning"}.get(tone, "bold")
+        above, (text, style) = view.spoken(desk, pages.page, text, tone, width - 2)
+        self._put_ask(above)
         self._put("next", Content.assemble((clip(f"→ {text}", width - 2), style)) if text else Content(""))
         foot = {"plan": keys.TRAIN_FOOTER, "run": keys.TRAIN_RUN_FOOTER, "runs": keys.TRAIN_RUNS_FOOTER}[pages.page]
         self._put("foot", Content(keys.footer(foot, self.app.keymap, width - 2)))
 
-    def _put_ask(self, width: int) -> None:
-        ask, pending = self.query_one("#ask", Static), self.desk.pending
-        if pending is not None:
-            self._put("ask", paint(command_lines(pending.command.shown, width, 4)), layout=True)
-        if ask.has_class("said") != (pending is not None):
-            ask.set_class(pending is not None, "said")
+    def _put_ask(self, lines: list[Line]) -> None:
+        ask = self.query_one("#ask", Static)
+        if lines:
+            self._put("ask", paint(lines), layout=len(lines) != self._above)
+        if len(lines) != self._above:
+            self._above = len(lines)
+            ask.set_class(bool(lines), "said")
             self.call_after_refresh(self.repaint)
 
     def _put(self, id: str, content: Content, *, layout: bool = False) -> None:
@@ -250,20 +258,25 @@ class Train(Screen[None]):
     def action_what(self) -> None:
         """Ask for base model, dataset, and what the plan shall hold."""
         wish = self.desk.wish
-        planned = f" (empty: {self.desk.base_model})" if self.desk.base_model else ""
+        desk, wish = self.desk, self.desk.wish
+        planned = f" (empty: {desk.base_model})" if desk.base_model else ""
+        done = [one.id for one in reversed(desk.following.runs) if one.is_done]
+        starts = (FROM_BASE, *dict.fromkeys([*([wish.start] if wish.start else []), *done[:50]]))
         fields = [
-            Field("backend", "Who trains", wish.backend or ANY, BACKENDS),
-            Field("adapter", "What is trained", wish.adapter or ANY, ADAPTERS),
-            Field("epochs", "Epochs (empty: as planned)", wish.epochs, height=1),
-            Field("settings", "Other values of the plan: rank=8 learning_rate=1e-4", wish.settings, height=2),
-            Field("dataset", "Dataset: the folder of an export (empty: the newest)", wish.dataset, height=2),
             Field("base", f"Base model: a folder, or its name on the Hub (user/name){planned}", wish.base, height=2),
+            Field("backend", "Who trains", wish.backend or ANY, BACKENDS),
+            Field("adapter", "What of it is trained", wish.adapter or ANY, ADAPTERS),
+            Field("epochs", "Epochs (empty: as planned)", wish.epochs, height=1),
+            Field("settings", "Other values of the plan, such as rank=8 learning_rate=1e-4", wish.settings, height=1),
+            Field("start", "Begins with", wish.start or FROM_BASE, starts),
+            Field("track", "Experiment tracker that is told", wish.track or NO_TRACKER, TRACKERS),
+            Field("dataset", "Dataset: the folder of an export (empty: the newest)", wish.dataset, height=1),
         ]
-        self.app.push_screen(Dialog("What is trained", fields, save=self._wished))
+        self.app.push_screen(Dialog("The next run", fields, save=self._wished, focus="base"))
 
     def _wished(self, texts: dict[str, str]) -> str | None:
         given = {name: text.strip() for name, text in texts.items()}
-        wish = Wish(**{name: "" if text == ANY else text for name, text in given.items()})
+        wish = Wish(**{name: "" if text in (ANY, FROM_BASE, NO_TRACKER) else text for name, text in given.items()})
         why = wish.problem()
         if why is None and wish != self.desk.wish:
             self.desk.wish = wish
@@ -281,21 +294,18 @@ class Train(Screen[None]):
 
     def action_answer(self) -> None:
         """Ask the five questions of the TRAIN gate."""
-        proposal = self.desk.proposal
-        asked = {one.key: one for one in proposal.questions if one.key in QUESTIONS} if proposal else {}
-        if not asked:
-            self._say(self.desk.refusal() or "the plan named no questions; r asks for it again", "error")
-            return
+        asked = {one.key: one for one in self.desk.questions if one.key in QUESTIONS}
         fields = []
         for key in asked:
             before = self.desk.answers.get(key, Answer())
             fields += [
                 Field(key, safe(asked[key].asks, keep_newlines=False), before.answer or _UNANSWERED,
-                      (_UNANSWERED, "yes", "no")),
+                      (_UNANSWERED, "yes", "no"), hint=safe(asked[key].why, keep_newlines=False)),
                 Field(f"{key}_why", "", before.reason, height=1),
             ]  # fmt: skip
-        title = "Before training: yes or no, and below it why; a no needs a reason"
-        self.app.push_screen(Dialog(title, fields, save=self._answered, focus=fields[0].name))
+        left = [key for key in asked if not self.desk.answers.get(key, Answer()).answer]
+        title = "Before training: y or n, and tab for why; a no needs a reason"
+        self.app.push_screen(Dialog(title, fields, save=self._answered, focus=(left or list(asked))[0]))
 
     def _answered(self, texts: dict[str, str]) -> str | None:
         found = {}

@@ -34,6 +34,59 @@ def thinned(points: Sequence[tuple[int, float]], most: int) -> tuple[list[tuple[
     return [(part[-1][0], sum(loss for _, loss in part) / len(part)) for part in parts], size
 
 
+class Curve:
+    """Points as they come, and at most MOST means of them, so that drawing a long curve takes no longer than a short
+    one."""
+
+    MOST = 1024
+
+    def __init__(self) -> None:
+        self.all: dict[int, float] = {}
+        """Step → loss; of a step that was done twice, the last."""
+        self._parts: list[tuple[int, float, int]] = []
+        """(last step, sum of the losses, how many), steps rising; `_size` points in each but the last."""
+        self._size = 1
+        self._last = -1
+        self._whole = True
+        """Whether the parts hold all points."""
+
+    def add(self, step: int, loss: float) -> None:
+        again = step <= self._last
+        self.all[step] = loss
+        if again or not self._whole:
+            self._whole = False
+            self._last = max(self._last, step)
+        else:
+            self._add(step, loss)
+
+    def back_to(self, step: int) -> None:
+        """Forget what came after a step: it is done again."""
+        while self.all and next(reversed(self.all)) > step:
+            self.all.popitem()
+            self._whole = False
+        self._last = max(self.all, default=-1) if not self._whole else self._last
+
+    def points(self) -> tuple[list[tuple[int, float]], int]:
+        """The means, and of how many points each is."""
+        if not self._whole:
+            self._parts, self._size, self._last, self._whole = [], 1, -1, True
+            for step, loss in sorted(self.all.items()):
+                self._add(step, loss)
+        return [(step, total / count) for step, total, count in self._parts], self._size
+
+    def _add(self, step: int, loss: float) -> None:
+        self._last = step
+        if self._parts and self._parts[-1][2] < self._size:
+            _, total, count = self._parts[-1]
+            self._parts[-1] = (step, total + loss, count + 1)
+            return
+        if len(self._parts) == self.MOST:
+            pairs = zip(self._parts[::2], self._parts[1::2], strict=True)
+            self._parts = [(late[0], early[1] + late[1], early[2] + late[2]) for early, late in pairs]
+            self._size *= 2
+        self._parts.append((step, loss, 1))
+
+
 def ticks(low: float, high: float, most: int, *, whole: bool = False) -> list[float]:
     """At most `most` round numbers from `low` to `high`."""
     span = high - low

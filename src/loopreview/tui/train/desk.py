@@ -8,12 +8,14 @@ from typing import Any, NamedTuple
 from loopreview.models.errors import UserError
 from loopreview.tui.train import starting
 from loopreview.tui.train.following import Followed, Following
-from loopreview.tui.train.proposal import Backend, Dataset, Proposal, backends_of
+from loopreview.tui.train.proposal import Backend, Dataset, Proposal, Question, backends_of
 from loopreview.tui.train.starting import QUESTIONS, Answer, Command, Runner, Wish
 
 LETTERS = "abcdef"
 """Marks of the runs that are compared."""
+TRAINED = {"qlora": "a QLoRA adapter", "lora": "a LoRA adapter", "full": "all weights"}
 RESUMABLE = ("cancelled", "failed")
+NO_GPU = "no GPU here: t, Who trains, cuda or mlx: a slow try on the processor"
 
 
 class Pending(NamedTuple):
@@ -76,12 +78,26 @@ class TrainDesk:
 
     @property
     def base(self) -> str:
-        return self.wish.base or self.base_model
+        """That of the run to go on from stands in its plan."""
+        return self.wish.base or (self._base_of(self.wish.start) if self.wish.start else self.base_model)
+
+    def _base_of(self, id: str) -> str:
+        one = self.following.get(id)
+        return str((one.plan.get("base") if one else None) or "")
 
     @property
     def given(self) -> dict[str, Answer]:
         """The answers to the TRAIN gate, where they are about this dataset."""
         return self.answers if self.answered_for == self.dataset_named else {}
+
+    @property
+    def questions(self) -> list[Question]:
+        """Of the TRAIN gate: as the plan asks them, and before there is one as they always are."""
+        if self.proposal is not None and self.proposal.questions:
+            return self.proposal.questions
+        from loopreview.train.gates import QUESTIONS as ASKED
+
+        return [Question(one.key, one.asks, one.why) for one in ASKED]
 
     @property
     def start(self) -> Command:
@@ -109,10 +125,10 @@ class TrainDesk:
             return "nothing is exported yet: 4 Data, e exports first"
         if (fix := self.fix) is not None:
             return f"no trainer is ready here: {fix}"
-        if not self.base:
+        if not self.base and not self.wish.start:
             return "t names the base model: a folder, or its name on the Hub"
         if self.trouble:
-            return self.trouble
+            return NO_GPU if self.without_gpu else self.trouble
         if self.proposal is None:
             return "the plan is being made; a moment"
         if (no := self.proposal.refusal) is not None:
@@ -120,7 +136,17 @@ class TrainDesk:
         missing = len(QUESTIONS) - len(self.given)
         if missing:
             return f"a answers the five questions before training ({missing} left)"
+        device = self.proposal.plan.get("device")
+        for one in self.following.live:
+            if one.plan.get("device") == device:
+                return f"{one.id} is training on this device; it ends first, or x stops it"
         return None
+
+    @property
+    def without_gpu(self) -> bool:
+        """Whether there is no plan because nobody said who trains, and this machine has only its processor."""
+        kinds = {one.get("kind") for one in (self.machine or {}).get("devices") or () if isinstance(one, dict)}
+        return bool(self.trouble) and not self.wish.backend and kinds == {"cpu"} and "--backend" in self.trouble
 
     # Finding out
 
@@ -138,7 +164,7 @@ class TrainDesk:
     async def plan(self) -> None:
         """Ask for the plan, where enough is known for one. The one before stays until then."""
         self.trouble = ""
-        if self.dataset is None or not self.base:
+        if self.dataset is None or not (self.base or self.wish.start):
             self.proposal = None
             self._changed()
             return
@@ -207,7 +233,8 @@ class TrainDesk:
         if why is None and self.proposal is not None and self.dataset is not None:
             data, values = self.proposal.data, self.proposal.values
             train = data.get("train", self.dataset.train)
-            said = f"trains {values.get('adapter', '')} on {train} examples, {values.get('epochs', '?')} epochs"
+            adapter = str(values.get("adapter", ""))
+            said = f"trains {TRAINED.get(adapter, adapter)} on {train} examples, {values.get('epochs', '?')} epochs"
             self.pending = Pending(self.start, said)
         return why
 
@@ -223,7 +250,9 @@ class TrainDesk:
             # Answers that are not given here are asked for by the command.
             self.pending = Pending(starting.start_planned(self.root, run.id, self.given), f"starts {run.id} as planned")
         elif state in RESUMABLE:
-            where = f"step {run.checkpoint}" if run.checkpoint is not None else "its last checkpoint"
+            where = (
+                f"step {run.checkpoint:,}" if run.checkpoint is not None else "the beginning: it saved no checkpoint"
+            )
             self.pending = Pending(starting.resume(self.root, run.id), f"goes on with {run.id} from {where}")
         else:
             return f"{run.id} is {state}; a run that was cancelled or failed can go on"

@@ -11,6 +11,7 @@ import yaml
 from loopreview import runs
 from loopreview.progress import read_events
 from loopreview.runs import Run, Standing
+from loopreview.tui.train.curves import Curve
 
 PIECE = 1 << 17
 """Bytes of events that are read at a time: a few milliseconds of work."""
@@ -36,9 +37,7 @@ class Followed:
 
     def __init__(self, run: Run) -> None:
         self.run, self.id = run, run.id
-        self.losses: dict[int, float] = {}
-        self.evals: dict[int, float] = {}
-        """Step → loss; of a step that was done twice, the last."""
+        self.loss_curve, self.eval_curve = Curve(), Curve()
         self.latest: Mapping[str, Any] = {}
         """The last `step` event."""
         self.started: Mapping[str, Any] = {}
@@ -58,11 +57,27 @@ class Followed:
         self._stamp: tuple[int, ...] = (-1,)
         self._plan: tuple[int, Mapping[str, Any]] | None = None
         self._metrics: tuple[int, Mapping[str, Any]] | None = None
+        self._best: tuple[int, tuple[int, float] | None] | None = None
+
+    @property
+    def losses(self) -> dict[int, float]:
+        """Step → training loss, in the order of the steps."""
+        return self.loss_curve.all
+
+    @property
+    def evals(self) -> dict[int, float]:
+        """Step → validation loss, in the order it was measured."""
+        return self.eval_curve.all
 
     @property
     def standing(self) -> Standing:
         """As `Run.standing`, of what was read until now."""
         return runs.standing(self._kept, alive=self.alive)
+
+    @property
+    def is_done(self) -> bool:
+        """Also of a run whose events are not read yet."""
+        return self.standing.state == "done" if self.whole else not self.alive and self.run.metrics_file.exists()
 
     @property
     def plan(self) -> Mapping[str, Any]:
@@ -93,10 +108,12 @@ class Followed:
     @property
     def best(self) -> tuple[int | None, float] | None:
         """(step, validation loss) of the best measurement of the trained model."""
-        trained = {step: loss for step, loss in self.evals.items() if step}
-        if trained:
-            step = min(trained, key=lambda step: trained[step])
-            return step, trained[step]
+        if self._best is None or self._best[0] != self.version:
+            trained = ((loss, step) for step, loss in self.evals.items() if step)
+            found = min(trained, default=None)
+            self._best = (self.version, (found[1], found[0]) if found else None)
+        if self._best[1] is not None:
+            return self._best[1]
         loss = self._measured("best")
         return None if loss is None else (None, loss)
 
@@ -145,7 +162,8 @@ class Followed:
 
     def _forget(self) -> None:
         """The file is another one than before."""
-        self.losses, self.evals, self.warnings, self._kept = {}, {}, [], []
+        self.loss_curve, self.eval_curve, self.warnings, self._kept = Curve(), Curve(), [], []
+        self._best = None
         self.latest, self.started, self.checkpoint, self._offset = {}, {}, None, 0
 
     def _take(self, event: Mapping[str, Any]) -> None:
@@ -157,14 +175,16 @@ class Followed:
             self._kept = [{"event": name, "step": step or self.standing.step, "steps": steps,
                            "reason": str(event.get("reason", ""))}]  # fmt: skip
             if name == "started":
-                self.started, self.doing = event, ""
+                # Speed and time left of before say nothing of now.
+                self.started, self.doing, self.latest = event, "", {}
         elif name == "step":
             self.latest, self.doing = event, ""
             self._kept = [*self._kept[:1], {"event": name, "step": step, "steps": count(event.get("steps"))}]
             if loss is not None:
-                self.losses[step] = loss
+                self.loss_curve.back_to(step - 1)
+                self.loss_curve.add(step, loss)
         elif name == "eval" and loss is not None:
-            self.evals[step] = loss
+            self.eval_curve.add(step, loss)
         elif name == "checkpoint":
             self.checkpoint = step
         elif name == "warning":

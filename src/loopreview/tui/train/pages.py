@@ -1,7 +1,6 @@
 """The pages of the Train screen: which is in view, how far it is scrolled, and the lines to paint. No widgets."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from loopreview.tui.train import runs_view, view
 from loopreview.tui.train.desk import TrainDesk
@@ -24,9 +23,16 @@ class TrainPages:
         self.tops: dict[str, int] = {}
         """Page → the first line in view."""
         self.table_height = 0
+        self._below: dict[tuple[str, str], int] = {}
+        """(page, column) → how many lines of it are below those in view."""
         self._most: dict[tuple[str, bool, str], int] = {}
         """(page, wide, column) → how far down it goes."""
-        self._drawn: dict[str, tuple[object, list[Line]]] = {}
+        self._drawn: dict[str, tuple[object, object, list[Line]]] = {}
+        """Name of a picture → what it is of, how far that was, its lines."""
+        self.fresh = True
+        """Whether curves are drawn anew where there are new points."""
+        self.behind = False
+        """Whether a picture in view is older than what is known."""
 
     @property
     def twofold(self) -> bool:
@@ -41,15 +47,22 @@ class TrainPages:
         self.tops[self.page] = max(0, min(self.tops.get(self.page, 0) + lines, max(columns)))
 
     def beside(self) -> str:
-        """What stands beside the tabs."""
-        return self.desk.at_work
+        """What stands beside the tabs: what is being found out, else how much of the page is in view."""
+        below = max(self._below.get((self.page, name), 0) for name in ("page", "left"))
+        if self.desk.at_work or not below:
+            return self.desk.at_work
+        key = "PgDn" if self.page == "runs" else "space"
+        return f"{below} more line{'' if below == 1 else 's'} below · {key} reads on"
 
     def left(self, width: int, height: int) -> list[Line]:
         """The left column, where there are two."""
+        self._below.pop((self.page, "left"), None)
         return view.within(self._left(width, height), width)
 
     def window(self, width: int, height: int) -> list[Line]:
         """The lines of the page that are in view."""
+        self.behind = False
+        self._below.clear()
         return view.within(self._window(width, height), width)
 
     def _left(self, width: int, height: int) -> list[Line]:
@@ -60,7 +73,10 @@ class TrainPages:
             return []
         lines = view.facts(run, width)
         lines += view.warnings(run, width, height - len(lines))
-        return [*lines, (), *view.settings(run, width)][:height]
+        lines = [*lines, (), *view.settings(run, width)]
+        if len(lines) > height > 1:
+            lines[height - 1 :] = [((f"… {len(lines) - height + 1} more in its plan.yaml", "dim"),)]
+        return lines
 
     def _window(self, width: int, height: int) -> list[Line]:
         if self.page == "plan":
@@ -82,6 +98,7 @@ class TrainPages:
         """Two columns scroll together, each as far as it goes."""
         self._most[self.page, self.wide, column] = max(0, len(lines) - height)
         top = min(self.tops.get(self.page, 0), max(0, len(lines) - height))
+        self._below[self.page, column] = max(0, len(lines) - height - top)
         return list(lines[top : top + height])
 
     def _runs(self, width: int, height: int) -> list[Line]:
@@ -103,15 +120,19 @@ class TrainPages:
 
     def _compared(self, width: int, height: int) -> list[Line]:
         desk = self.desk
-        versions = tuple((letter, one.id, one.version) for letter, one in desk.compared)
-        key = (versions, desk.run and (desk.run.id, desk.run.version), width, height)
-        return self._once("compared", key, lambda: runs_view.beside(desk, width, height))
+        shown = [*(one for _, one in desk.compared), *([desk.run] if desk.run else [])]
+        what = (tuple((letter, one.id) for letter, one in desk.compared), desk.run and desk.run.id, width, height)
+        state = tuple((one.version, one.alive) for one in shown)
+        return self._once("compared", what, state, lambda: runs_view.beside(desk, width, height))
 
-    def _kept(self, what: str, run: Followed, width: int, height: int, draw: Callable[[], list[Line]]) -> list[Line]:
-        return self._once(what, (run.id, run.version, run.alive, width, height), draw)
+    def _kept(self, name: str, run: Followed, width: int, height: int, draw: Callable[[], list[Line]]) -> list[Line]:
+        return self._once(name, (run.id, width, height), (run.version, run.alive), draw)
 
-    def _once(self, what: str, key: Any, draw: Callable[[], list[Line]]) -> list[Line]:
-        """Curves are drawn once for what they show and their size: every key paints anew."""
-        if what not in self._drawn or self._drawn[what][0] != key:
-            self._drawn[what] = (key, draw())
-        return self._drawn[what][1]
+    def _once(self, name: str, what: object, state: object, draw: Callable[[], list[Line]]) -> list[Line]:
+        """Curves are drawn once for what they show: every key paints anew, and is not to wait for them. Of the same
+        runs in the same size, the picture of before is shown until `fresh`."""
+        kept = self._drawn.get(name)
+        if kept is None or kept[0] != what or (kept[1] != state and self.fresh):
+            kept = self._drawn[name] = (what, state, draw())
+        self.behind = self.behind or kept[1] != state
+        return kept[2]

@@ -104,7 +104,7 @@ def beside(desk: TrainDesk, width: int, height: int) -> list[Line]:
     if not desk.compared:
         return plot(desk.run, width, height) if desk.run is not None else []
     series = [
-        Series(letter, STYLES[n % len(STYLES)], sorted(one.evals.items()))
+        Series(letter, STYLES[n % len(STYLES)], one.eval_curve.points()[0])
         for n, (letter, one) in enumerate(desk.compared)
     ]
     named = [f"{letter} {one.id}" + ("" if one.evals else " (not measured)") for letter, one in desk.compared]

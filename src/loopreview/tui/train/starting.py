@@ -19,6 +19,8 @@ Runner = Callable[[list[str]], Awaitable[tuple[int, str, str]]]
 
 ANY = "as planned"
 BACKENDS, ADAPTERS = (ANY, "cuda", "mlx"), (ANY, "qlora", "lora", "full")
+NO_TRACKER = "none"
+TRACKERS = (NO_TRACKER, "mlflow", "wandb", "trackio", "tensorboard")
 QUESTIONS = ("task_stability", "required_knowledge", "available_examples", "impact_of_mistakes", "necessary_evaluation")
 """What the TRAIN gate asks, in its order."""
 
@@ -34,7 +36,8 @@ class Answer(NamedTuple):
 
 
 class Wish(NamedTuple):
-    """What a person asked for; the plan decides what is empty. `settings`: KEY=VALUE, one after the other."""
+    """What a person asked for; the plan decides what is empty. `settings`: KEY=VALUE, one after the other; `start`: the
+    run to go on from; `track`: the experiment tracker that is told."""
 
     base: str = ""
     dataset: str = ""
@@ -42,6 +45,8 @@ class Wish(NamedTuple):
     adapter: str = ""
     epochs: str = ""
     settings: str = ""
+    start: str = ""
+    track: str = ""
 
     @property
     def pairs(self) -> list[str]:
@@ -53,13 +58,13 @@ class Wish(NamedTuple):
         `dataset`: the one that is meant where none is named."""
         named = {
             "base": self.base, "dataset": self.dataset or dataset, "backend": self.backend, "adapter": self.adapter,
-            "epochs": self.epochs,
+            "epochs": self.epochs, "from": self.start, "track": self.track,
         }  # fmt: skip
         return [f"--{name}={text}" for name, text in named.items() if text] + [f"--set={pair}" for pair in self.pairs]
 
     def problem(self) -> str | None:
         """Why this cannot be planned, in a line, if that can be said without planning."""
-        if any("\n" in text for text in self[:-1]):
+        if any("\n" in text for text in self._replace(settings="")):
             return "a name is one line"
         if self.epochs and not (self.epochs.isascii() and self.epochs.isdigit() and int(self.epochs)):
             return f"epochs: {self.epochs} is no whole number of 1 or more"
@@ -73,7 +78,11 @@ class Wish(NamedTuple):
 def remembered(kept: Mapping[str, Any]) -> Wish:
     """A wish of what was kept, which anybody may have written into."""
     wish = Wish(**{name: value for name in Wish._fields if isinstance(value := kept.get(name), str)})
-    known = wish.backend in ("", *BACKENDS[1:]) and wish.adapter in ("", *ADAPTERS[1:])
+    known = (
+        wish.backend in ("", *BACKENDS[1:])
+        and wish.adapter in ("", *ADAPTERS[1:])
+        and wish.track in ("", *TRACKERS[1:])
+    )
     return wish if known and wish.problem() is None else Wish()
 
 
@@ -183,11 +192,12 @@ DOING: Runner = run_to_its_end
 
 
 def newest_export(root: Path) -> Path | None:
-    """The dataset that `train` takes where none is named."""
+    """The dataset that `train` takes where none is named (`train.start.dataset_of`, which reads all of it)."""
     found: list[tuple[float, Path]] = []
     try:
         for folder in (root / "exports").iterdir():
-            if (folder / MANIFEST).is_file():
+            # One that is being written has a name that begins with a dot.
+            if not folder.name.startswith(".") and (folder / MANIFEST).is_file():
                 found.append((folder.stat().st_mtime, folder))
     except OSError:
         pass

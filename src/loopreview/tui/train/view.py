@@ -4,6 +4,7 @@ from itertools import zip_longest
 
 from textual.content import Content
 
+from loopreview.tui.data_view import command_lines
 from loopreview.tui.page import cells_of, clip, fold
 from loopreview.tui.train.curves import FINE, SMALLEST, Series, curves, thinned
 from loopreview.tui.train.desk import RESUMABLE, TrainDesk
@@ -18,6 +19,8 @@ LABEL = 12
 MARKS = {"ok": "✓", "warning": "!", "error": "✗"}
 MEASURED = "◆"
 """The mark of the validation loss."""
+ABOVE = 7
+"""Lines at most between the page and the line that says what next."""
 NO_RUN = "no run yet: on page plan, enter starts one"
 
 
@@ -140,8 +143,8 @@ def _questions(desk: TrainDesk, width: int) -> list[Line]:
     lines = labelled("questions", head, width, style="bold" if len(given) < len(QUESTIONS) else "")
     for one in asked:
         answer = given.get(one.key)
-        reason = f"{answer.answer}{': ' if answer.reason else ''}{answer.reason}" if answer else "?"
-        lines += _indented("✓" if answer else "·", f"{one.asks} {reason}", width, 3)
+        reason = f" → {answer.answer}{': ' if answer.reason else ''}{answer.reason}" if answer else ""
+        lines += _indented("✓" if answer else "·", f"{one.asks}{reason}", width, 3)
     return lines
 
 
@@ -232,8 +235,7 @@ def facts(one: Followed, width: int) -> list[Line]:
         lines += labelled("left", f"about {duration(left)}", width)
     lines += labelled("speed", _speed(one), width) if one.latest else []
     if one.losses:
-        steps = list(one.losses)
-        first, last = one.losses[steps[0]], one.losses[steps[-1]]
+        first, last = next(iter(one.losses.values())), next(reversed(one.losses.values()))
         lines += labelled("loss", f"{loss_said(last)}, {loss_said(first)} at first", width)
     lines += labelled("validation", _measured(one), width, 2) if one.evals else []
     if one.checkpoint is not None:
@@ -264,7 +266,7 @@ def _speed(one: Followed) -> str:
 
 
 def _measured(one: Followed) -> str:
-    base, best, now = one.base_loss, one.best, list(one.evals.items())[-1]
+    base, best, now = one.base_loss, one.best, next(reversed(one.evals.items()))
     parts = [f"{loss_said(base)} base"] if base is not None else []
     if best is not None:
         parts.append(f"{loss_said(best[1])} best" + (f" at step {best[0]:,}" if best[0] is not None else ""))
@@ -281,19 +283,26 @@ def warnings(one: Followed, width: int, most: int) -> list[Line]:
 
 def plot(one: Followed, width: int, height: int) -> list[Line]:
     """Both losses of a run over its steps, with what the marks mean; empty where there is no room."""
-    series = [
-        Series(FINE, "", sorted(one.losses.items())),
-        Series(MEASURED, "bold $text-accent", sorted(one.evals.items()), joined=False),
-    ]
+    points, each = one.loss_curve.points()
+    points, more = thinned(points, 2 * width)
+    # So many marks that they lie on each other would hide the line.
+    marks, each_mark = one.eval_curve.points()
+    marks, more_marks = thinned(marks, max(8, width // 5))
+    series = [Series(FINE, "", points), Series(MEASURED, "bold $text-accent", marks, joined=False)]
     drawn = curves(series, width, height - 1, steps=one.standing.steps)
     if not drawn:
         if width < SMALLEST[0] or height - 1 < SMALLEST[1] or one.standing.state != "running":
             return []
         return [(("the curves begin with the first step", "dim"),)]
-    each = thinned(series[0].points, 2 * width)[1]
-    mean = f" (mean of {each})" if each > 1 else ""
-    measured = " validation loss · by step" if one.evals else " validation loss: not measured yet"
-    return [((f"⠒ training loss{mean}  ", ""), (MEASURED, "bold $text-accent"), (measured, "")), *drawn]
+    measured = f" validation loss{_mean(each_mark * more_marks)} · by step"
+    if not one.evals:
+        measured = " validation loss: not measured yet"
+    legend = f"⠒ training loss{_mean(each * more)}  "
+    return [((legend, ""), (MEASURED, "bold $text-accent"), (measured, "")), *drawn]
+
+
+def _mean(count: int) -> str:
+    return f" (mean of {count:,})" if count > 1 else ""
 
 
 # What next
@@ -319,6 +328,21 @@ def next_step(desk: TrainDesk, page: str) -> str:
     if state == "planned":
         return f"R starts {run.id} as it was planned; its plan.yaml may be edited before"
     return f"in a shell: loopreview chat {run.id}"
+
+
+def spoken(desk: TrainDesk, page: str, text: str, tone: str, width: int) -> tuple[list[Line], tuple[str, str]]:
+    """The lines above the last one: the command that waits, or `text` where it is too long for a line; and the last
+    one. `tone`: error, ask, or empty."""
+    style = {"error": "bold $text-error", "ask": "bold $text-warning"}.get(tone, "bold")
+    if desk.pending is not None:
+        return command_lines(desk.pending.command.shown, width, ABOVE), (text, style)
+    if sum(map(cells_of, text)) <= width - 2:
+        return [], (text, style)
+    lines: list[Line] = [((line, style),) for line in fold(text, width)[:ABOVE]]
+    step = next_step(desk, page)
+    if sum(map(cells_of, step)) > width - 2:
+        step = "t changes what is asked for, r plans again"
+    return lines, (step, "bold")
 
 
 def ended_said(one: Followed) -> tuple[str, str]:
