@@ -14,6 +14,8 @@ from tests.forked import Forked
 
 # Before any import of litellm: tests never look for a price list on the network.
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+# Before any import of torch or mlx: two threads for a tiny model take many times as long as one.
+os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 SMALL_RUBRIC = """\
 name: small
@@ -63,22 +65,12 @@ Cli = Callable[..., Result]
 
 
 @pytest.fixture(scope="session", autouse=True)
-def own_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Each of the processes that run tests side by side has its own places for state, and one thread for arithmetic."""
-    given = {
-        "XDG_STATE_HOME": str(tmp_path_factory.mktemp("state")),
-        "OMP_NUM_THREADS": "1",
-        "HF_HUB_OFFLINE": "1",
-        "TOKENIZERS_PARALLELISM": "false",
-    }
-    before = {name: os.environ.get(name) for name in given}
-    os.environ.update(given)
+def own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Each of the processes that run tests side by side has its own place for state, a device's lock above all."""
+    before = os.environ.get("XDG_STATE_HOME")
+    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
     yield
-    for name, value in before.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
+    os.environ.pop("XDG_STATE_HOME") if before is None else os.environ.update(XDG_STATE_HOME=before)
 
 
 @pytest.fixture(autouse=True)

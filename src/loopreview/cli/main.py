@@ -72,7 +72,10 @@ def run() -> None:
 
         say(f"loopreview: {error}")
         code = error.exit_code
-    except (KeyboardInterrupt, click.Abort):
+    except click.Abort:  # ctrl+c or ctrl+d at a question: nothing has begun
+        click.echo("\nleft without an answer; nothing was changed", err=True)
+        code = 130
+    except KeyboardInterrupt:
         click.echo("interrupted; what was stored stays, the same command goes on from there", err=True)
         code = 130
     except BrokenPipeError:

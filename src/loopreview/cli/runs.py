@@ -188,9 +188,8 @@ def revoke(
             return
         act = stage.restore if undo else stage.revoke
         id = resolve(workspace.store, transcript)
-        cards = _cards(workspace.root, also)
         document = act(workspace, id, reviewer=workspace.reviewer(reviewer), reason=reason, also=also)
-    old = _renewed(cards, document)
+    old = _renewed(document)
     call.emit(document, lambda: _withdrawn(document))
     for run in old:
         say(f"{run}: its README.md was edited and is left as it is; revoked.json beside it says what was revoked")
@@ -233,40 +232,25 @@ def _revoked(found: dict[str, Any]) -> Iterator[str]:
     yield from table(rows, ("transcript", "when", "by", "reason"))
 
 
-def _cards(root: Path, also: Sequence[Path]) -> dict[Path, tuple[Any, bool]]:
-    """The model cards of the runs, and whether each is as it was written: one that a person edited is theirs."""
-    from loopreview.lineage.known import Known
-
-    found = {}
-    for run in Known(root, also).runs:
-        if run.card_file.is_file():
-            found[run.folder] = (run, _card(run) == run.card_file.read_bytes())
-    return found
-
-
-def _renewed(cards: Mapping[Path, tuple[Any, bool]], document: dict[str, Any]) -> list[str]:
+def _renewed(document: dict[str, Any]) -> list[str]:
     """Write the cards of the marked runs anew. Returns the runs whose card is left as it is."""
-    left = []
-    for row in document["runs"]:
-        run, ours = cards.get(Path(row["folder"]), (None, False))
-        text = _card(run) if run and ours else None
-        if text is not None and run.card_file.read_bytes() != text:
-            run.card_file.write_bytes(text)
-        elif run and not ours and row["marked"]:
-            left.append(run.id)
-    return left
-
-
-def _card(run: Any) -> bytes | None:
-    """What the card of a run says now; none where its plan cannot be read."""
     from loopreview.lineage.known import plan_of
     from loopreview.models.errors import UserError
-    from loopreview.train.card import card
+    from loopreview.runs import Run
+    from loopreview.train.card import write_card
 
-    try:
-        return card(run, plan_of(run)).encode()
-    except UserError:
-        return None
+    left = []
+    for row in document["runs"]:
+        run = Run(Path(row["folder"]))
+        if not run.card_file.is_file():
+            continue
+        try:
+            written = write_card(run, plan_of(run))
+        except (UserError, OSError):
+            written = False
+        if not written and row["marked"]:
+            left.append(run.id)
+    return left
 
 
 def _value(value: object) -> str:

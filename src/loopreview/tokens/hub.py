@@ -39,6 +39,12 @@ def fetched(id: str, patterns: Sequence[str]) -> Path:
         token = os.environ.get("HF_TOKEN", "").strip() or False
         return Path(snapshot_download(id, allow_patterns=list(patterns), token=token))
     except LocalEntryNotFoundError:
+        if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON"):
+            raise UserError(
+                f"{id}: is no folder here and was not fetched before, and HF_HUB_OFFLINE is set; unset it, or name the "
+                "model's folder",
+                exit_code=3,
+            ) from None
         raise UserError(
             f"{id}: is no folder here, and the Hub cannot be reached; fetch the model on a machine with a network, and "
             "name its folder",

@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,26 @@ _ADAPTERS = {
 }
 _LIBRARY = {"cuda": "peft", "mlx": "mlx"}
 _GB = 1e9
+_WRITTEN = ".card.sha256"
+
+
+def write_card(run: Run, plan: Plan) -> bool:
+    """Write the run's card anew. One that a person edited since is theirs: it is left, and False is returned."""
+    if run.card_file.exists() and not untouched(run):
+        return False
+    text = card(run, plan).encode()
+    run.card_file.write_bytes(text)
+    (run.folder / _WRITTEN).write_text(sha256(text).hexdigest() + "\n", encoding="utf-8")
+    return True
+
+
+def untouched(run: Run) -> bool:
+    """Whether the card is as this program, or an earlier version of it, wrote it."""
+    try:
+        written = (run.folder / _WRITTEN).read_text(encoding="utf-8").strip()
+        return sha256(run.card_file.read_bytes()).hexdigest() == written
+    except OSError:
+        return False
 
 
 def card(run: Run, plan: Plan) -> str:

@@ -27,7 +27,7 @@ from loopreview.runs import Run, write_json
 from loopreview.train import device
 from loopreview.train.backend import OutOfMemory, Task, trainer
 from loopreview.train.base import fetch
-from loopreview.train.card import card
+from loopreview.train.card import write_card
 from loopreview.train.machine import NEEDS, look
 from loopreview.train.memory import fitting
 from loopreview.train.order import steps_per_epoch
@@ -121,7 +121,7 @@ def _train(run: Run, events: EventFile, stop: Stop, *, resume: bool) -> Outcome:
     if outcome.rows != plan.data.train:
         report.warning(f"{outcome.rows} of {plan.data.train} examples were trained on")
     write_json(run.metrics_file, metrics(plan, outcome, seconds))
-    run.card_file.write_text(card(run, plan), encoding="utf-8")
+    write_card(run, plan)
     events.write(
         "done",
         steps=steps,

@@ -26,6 +26,8 @@ NF4_BITS = 4 + 8 / 64 + 32 / (64 * 256)
 """Per weight, double quantisation: an 8-bit scale per 64 weights, a 32-bit one per 256 scales (QLoRA, section 3)."""
 MLX_GROUP = 64
 """Weights that share a scale and an offset, in mlx's 4-bit form."""
+CUDA_PIECE = 1 << 28
+"""Logits that the cuda backend computes at once: `LOGITS` of `cuda/loss.py`."""
 MLX_PIECE = 1 << 27
 """Logits that the mlx backend holds at a time (`_LOGITS` in mlx/loss.py)."""
 STEP = 64
@@ -329,8 +331,7 @@ def _logits(shape: Shape, plan: Plan, tokens: float) -> int:
     """In fp32: torch holds the logarithms of the probabilities, and the gradients of these and of the logits at once;
     mlx the logits as well."""
     if plan.backend == "cuda":
-        return int(3 * 4 * shape.vocabulary * tokens)
-    # The mlx backend computes a great many logits in pieces.
+        return int(3 * 4 * shape.vocabulary * min(tokens, max(1, CUDA_PIECE // shape.vocabulary)))
     return int(4 * 4 * shape.vocabulary * min(tokens, max(32, MLX_PIECE // shape.vocabulary)))
 
 
