@@ -11,6 +11,7 @@ from loopreview.llm.offline.truth import planted_truth
 from loopreview.loop.batch import make_batch
 from loopreview.models.errors import UserError
 from loopreview.models.review import EventKind
+from loopreview.models.training import Backend
 from loopreview.progress import Progress
 from loopreview.rules.score import judged_criteria
 from loopreview.store import transcripts
@@ -70,7 +71,8 @@ def _short_training(workspace: Workspace, dataset: Path, watcher: Progress) -> d
     from loopreview.train.start import follow, launch, planned, summary
 
     backends = look(workspace.root).backends
-    backend = next((name for name in ("cuda", "mlx") if backends[name].ready), None)
+    preferred: tuple[Backend, ...] = ("cuda", "mlx")
+    backend = next((name for name in preferred if backends[name].ready), None)
     if backend is None:
         raise UserError(f"no trainer is installed: {backends['cuda'].fix} or {backends['mlx'].fix}")
     device = backends[backend].device
