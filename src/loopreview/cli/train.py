@@ -10,6 +10,7 @@ from loopreview.cli.call import Call, say, shared_options
 from loopreview.cli.train_words import Teller, end_lines, plan_lines, print_example
 
 if TYPE_CHECKING:
+    from loopreview.models.settings import ModelSettings
     from loopreview.runs import Run
     from loopreview.train.plan import Planned
     from loopreview.train.start import Wanted
@@ -255,9 +256,12 @@ def _wanted(call: Call, asked: dict[str, Any]) -> "Wanted":
         given["track"] = tuple(asked["track"])
     start = _run(call, asked["start"]) if asked["start"] else None
     base = asked["base"]
-    if base is None and start is None and (call.root / SETTINGS).is_file():
-        base = read_settings((call.root / SETTINGS).read_text(encoding="utf-8-sig"), SETTINGS).base_model
+    settings = None
+    if (call.root / SETTINGS).is_file():
+        settings = read_settings((call.root / SETTINGS).read_text(encoding="utf-8-sig"), SETTINGS)
+    if base is None and start is None and settings:
         # A folder as seen from the workspace, as for the export's tokenizer; else a model on the Hub.
+        base = settings.base_model
         base = str(call.root / base) if base and (call.root / base).is_dir() else base
     dataset = asked["dataset"]
     # Kept in the plan and shown: without `..`.
@@ -266,7 +270,21 @@ def _wanted(call: Call, asked: dict[str, Any]) -> "Wanted":
         Path(os.path.abspath(dataset.expanduser())) if dataset else None,
         given,
         start,
+        _pass_rate(call) if settings and base and _writes(settings.assistant, base) else None,
     )
+
+
+def _writes(assistant: "ModelSettings | None", base: str) -> bool:
+    """Whether the workspace's conversations are the base model's own, as far as names tell."""
+    return assistant is not None and assistant.model.rpartition("/")[2].lower() == Path(base).name.lower()
+
+
+def _pass_rate(call: Call) -> float | None:
+    from loopreview.report import status
+
+    with call.open() as workspace:
+        rate: float | None = status(workspace)["gate"]["pass_rate"]
+    return rate
 
 
 def _keep_answers(call: Call, run: "Run", given: tuple[str, ...], yes: bool) -> None:

@@ -208,7 +208,7 @@ DATA_READ_FOOTER = (
 )  # fmt: skip
 
 TRAIN_FOOTER = (
-    ("train.go", "start"), ("train.what", "base"), ("train.answer", "questions"), ("train.next_page", "page"),
+    ("train.go", "start"), ("train.what", "settings"), ("train.answer", "questions"), ("train.next_page", "page"),
     ("train.copy", "copy command"), ("train.look", "again"), ("app.help", "all keys"),
 )  # fmt: skip
 TRAIN_RUN_FOOTER = (
