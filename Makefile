@@ -16,7 +16,7 @@ demo: $(VENV)/core  ## Try it: an offline workspace in the terminal program (wit
 
 .PHONY: test
 test: $(VENV)/dev  ## Run all tests, also those that train or serve a tiny model
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 .PHONY: check
 check: $(VENV)/dev  ## Lint, format, types, import contracts

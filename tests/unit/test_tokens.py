@@ -252,12 +252,16 @@ def test_a_model_on_the_hub_is_fetched_or_it_is_said_why_not(tmp_path: Path, mon
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", fetch)
     monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     assert hub.load("some/where").name == "some/where"
     assert asked[0][1]["token"] is False and "*.safetensors" not in asked[0][1]["allow_patterns"]
     for id, says in (("off/line", "the Hub cannot be reached"), ("no/such", "404 Client Error for url")):
         with pytest.raises(UserError, match=says) as raised:
             hub.load(id)
         assert raised.value.exit_code == 3
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(UserError, match="HF_HUB_OFFLINE is set"):
+        hub.load("off/line")
     for path, says in (("./nowhere", "no such folder"), (str(ROOT / "pyproject.toml"), "is a file")):
         with pytest.raises(UserError, match=says):
             hub.load(path)
