@@ -64,6 +64,11 @@ class Result(NamedTuple):
 Cli = Callable[..., Result]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first, so that processes that run tests side by side end together."""
+    items.sort(key=lambda item: (item.get_closest_marker("train") is None, "twenty_random_kills" not in item.name))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Each of the processes that run tests side by side has its own place for state, a device's lock above all."""

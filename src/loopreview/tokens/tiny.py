@@ -46,12 +46,13 @@ def build(
     special: Sequence[str] = (),
     named: dict[str, str] | None = None,
     vocabulary: int = 600,
+    text: str = TEXT,
 ) -> Path:
     """Write a tokenizer's folder and return it.
 
     `pieces`: how text is taken apart, `bytes` as GPT-2, Llama 3 and Qwen do, `words` with a mark for the space before
     a word as Llama 2, Mistral and Gemma do. `special`: special tokens beside those that the template names; `named`:
-    which of them are `bos_token`, `eos_token` and so on.
+    which of them are `bos_token`, `eos_token` and so on. `text`: what its pieces are learnt from.
     """
     found = [*SPECIAL.findall(template), *special, *(named or {}).values(), "<|pad|>", "<|unk|>"]
     tokens = list(dict.fromkeys(found))
@@ -71,7 +72,7 @@ def build(
         initial_alphabet=alphabet,
         show_progress=False,
     )
-    tokenizer.train_from_iterator(TEXT.splitlines(), trainer)
+    tokenizer.train_from_iterator(text.splitlines(), trainer)
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(folder / "tokenizer.json"))
     config = {

@@ -23,6 +23,7 @@ def build(
     positions: int = 32_768,
     seed: int = 0,
     template: str = tokenizer.TEMPLATE,
+    text: str = tokenizer.TEXT,
 ) -> Path:
     """Write a model's folder as transformers and mlx-lm read it, with a tokenizer of about `vocabulary` pieces, and
     return it. The same arguments give the same weights (float32). Raises UserError without a trainer installed."""
@@ -30,7 +31,7 @@ def build(
         from safetensors.numpy import save_file
     except ImportError:
         raise UserError("no trainer is installed; `pip install 'loopreview[cuda]'` or `[mlx]`") from None
-    tokenizer.build(folder, template=template, vocabulary=vocabulary)
+    tokenizer.build(folder, template=template, vocabulary=vocabulary, text=text)
     read = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
     ids = {token["content"]: token["id"] for token in read["added_tokens"]} | read["model"]["vocab"]
     eos = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))["eos_token"]
