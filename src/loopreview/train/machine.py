@@ -139,7 +139,7 @@ def _cuda(packages: Mapping[str, str | None], gpus: list[Device], trouble: "_Tro
         return Ready(True, f"on the CPU ({_TRY_OUT}): there is no NVIDIA GPU", None, cpu)
     version = packages["torch"] or ""
     if version.endswith("+cpu"):
-        # PyPI's build for Linux is the one with CUDA; pip would not replace an equal version by itself.
+        # The registry's build for Linux is the one with CUDA; pip would not replace an equal version by itself.
         fix = f"pip install --force-reinstall torch=={TESTED['torch']}"
         return Ready(False, f"torch {version} is built for CPUs, and there is an NVIDIA GPU: {gpus[0].name}", fix, None)
     return Ready(True, f"on {gpus[0].name}", None, gpus[0])
